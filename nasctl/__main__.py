@@ -1,0 +1,6 @@
+"""`python -m nasctl`."""
+
+from nasctl.cli.main import main
+
+if __name__ == "__main__":
+    main()

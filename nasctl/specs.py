@@ -1,0 +1,336 @@
+"""What can be asked for, as frozen and strict values: a run, a study, and the parts they are made of.
+
+A spec carries no defaults (those stand in conf/, once) and knows no path of a prepared file: data and embeddings are
+named by the digest of their content, so that a run's identity is `digest` of its spec and nothing else. Sources, which
+do name files, are read from configuration and turned into digests by `experiments.resolve` before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from nasctl.files import digest
+
+RESULT_VERSION = 1
+"""Raised by hand whenever the same spec would give other numbers; part of every run's identity."""
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+Task = Literal["regression", "classification"]
+Metric = Literal["pearson", "spearman", "accuracy", "f1", "mcc"]
+Loss = Literal["mse", "mae", "cross_entropy"]
+Role = Literal["trial", "final", "reseed", "search"]
+Value = str | int | float
+"""What a hyperparameter can be set to."""
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+# --- sources: what a user names; `experiments.resolve` turns them into digests ----------------------------------------
+
+
+@dataclass(frozen=True, config=STRICT)
+class Columns:
+    """The columns of a user's own table; `id` may be None (then the row's number is its id)."""
+
+    first: str
+    second: str
+    label: str
+    id: str | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class DatasetSpec:
+    """A data set of sentence pairs: where it comes from and how it is read.
+
+    `source` is a row of `data.datasets.DATASETS`. `max_tokens` caps each sentence. `task` and `metric` may be "auto"
+    for a user's own table: they follow from its labels then. `columns`, `train`, `dev`, `test` and the fractions are
+    read for `source="table"` only, `pairs` for the generated corpora.
+    """
+
+    name: str
+    source: str
+    task: Task | Literal["auto"]
+    metric: Metric | Literal["auto"]
+    max_tokens: Positive
+    columns: Columns | None
+    train: str | None
+    dev: str | None
+    test: str | None
+    dev_fraction: Rate
+    test_fraction: Rate
+    split_seed: int
+    pairs: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class EmbeddingSpec:
+    """Word vectors: `source` "glove" reads a text file, "svd" derives them from the training text.
+
+    `width` is demanded of a file (None: as found) and chosen for "svd". `case`: "auto" looks a token up as it is, then
+    in lower case; "cased" and "lower" do one of the two. `window` is that of the co-occurrences counted for "svd".
+    """
+
+    name: str
+    source: Literal["glove", "svd"]
+    file: str | None
+    width: Positive | None
+    trainable: bool
+    oov: Literal["zeros", "gaussian"]
+    case: Literal["auto", "cased", "lower"]
+    window: Positive | None
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, config=STRICT)
+class EmbeddingRef:
+    """Prepared word vectors: the digest of the rows used, and whether they are trained on."""
+
+    digest: str
+    trainable: bool
+
+
+@dataclass(frozen=True, config=STRICT)
+class BlmSpec:
+    """BiLSTM-Max.
+
+    `dropout_1` acts on the recurrent layer's output sequence or on the pooled vector; `padding` says whether max
+    pooling sees real tokens only ("masked") or zeros at the padding too (the historical "zeros").
+    """
+
+    name: Literal["blm"]
+    dropout_1: Literal["sequence", "pooled"]
+    padding: Literal["masked", "zeros"]
+    initialisation: Literal["common", "torch"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class EsimSpec:
+    """ESIM.
+
+    `dropout_1` acts on the projection's output or on the enhancement before it; `dropout_2` in the final MLP on the
+    hidden layer alone, or on the pooled vector as well.
+    """
+
+    name: Literal["esim"]
+    dropout_1: Literal["projection", "enhancement"]
+    dropout_2: Literal["hidden", "pooled_and_hidden"]
+    padding: Literal["masked", "zeros"]
+    initialisation: Literal["common", "torch"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class BowSpec:
+    """The control without word order: mean vectors and the same head as BLM's."""
+
+    name: Literal["bow"]
+    hidden: Positive
+    initialisation: Literal["common", "torch"]
+
+
+ModelSpec = Annotated[BlmSpec | EsimSpec | BowSpec, Field(discriminator="name")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class LayerSpec:
+    """One recurrent layer: its cell, and its width per direction."""
+
+    cell: Literal["lstm"]
+    hidden: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingSpec:
+    """The hyperparameters of one training that belong to no layer's width.
+
+    `dropout` has one rate per place (all models have two), `variational_dropout` one per recurrent layer. `grad_norm`
+    is the largest norm of the whole gradient; `patience` counts epochs without a better dev metric.
+    """
+
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    loss: Loss
+    weight_decay: Annotated[float, Field(ge=0)]
+    grad_norm: Annotated[float, Field(gt=0)]
+    dropout: tuple[Rate, ...]
+    variational_dropout: tuple[Rate, ...]
+    seed: int
+    epochs: Positive
+    patience: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class Hyperparameters:
+    """The hyperparameters as they are asked for, before the model and the task are known.
+
+    `hidden`, `dropout` and `variational_dropout` may have one entry for all layers or places; `loss` "auto" is mse for
+    regression and cross entropy for classification.
+    """
+
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    loss: Loss | Literal["auto"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    grad_norm: Annotated[float, Field(gt=0)]
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    dropout: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    variational_dropout: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    epochs: Positive
+    patience: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunSpec:
+    """One training run: everything that decides its result, and nothing else."""
+
+    kind: Literal["run"]
+    data: str
+    metric: Metric
+    embedding: EmbeddingRef
+    model: ModelSpec
+    layers: tuple[LayerSpec, ...]
+    training: TrainingSpec
+    precision: Literal["fp32"]
+    result_version: int
+
+
+RUN = TypeAdapter(RunSpec)
+
+
+def run_digest(spec: RunSpec) -> str:
+    """The identity of a run."""
+    return digest(RUN.dump_python(spec, mode="json"))
+
+
+def with_values(spec: RunSpec, values: Mapping[str, Value]) -> RunSpec:
+    """`spec` with hyperparameters set by their names; `hidden_2`, `dropout_1` set one entry of a tuple.
+
+    Raises KeyError for a name that no hyperparameter has.
+    """
+    layers, training = list(spec.layers), RUN.dump_python(spec)["training"]
+    for name, value in values.items():
+        stem, _, place = name.rpartition("_")
+        if place.isdigit() and stem == "hidden":
+            layers[int(place) - 1] = LayerSpec(layers[int(place) - 1].cell, int(value))
+        elif place.isdigit() and stem in {"dropout", "variational_dropout"}:
+            rates = list(training[stem])
+            rates[int(place) - 1] = value
+            training[stem] = tuple(rates)
+        elif name in training and not isinstance(training[name], tuple):
+            training[name] = value
+        else:
+            raise KeyError(name)
+    return replace(spec, layers=tuple(layers), training=TrainingSpec(**training))
+
+
+# --- a study ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, config=STRICT)
+class Choice:
+    """A hyperparameter that takes one of a few values."""
+
+    kind: Literal["choice"]
+    choices: Annotated[tuple[Value, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class FloatRange:
+    """A real hyperparameter between two bounds, both included, on a linear or logarithmic scale."""
+
+    kind: Literal["float"]
+    low: float
+    high: float
+    log: bool
+
+
+@dataclass(frozen=True, config=STRICT)
+class IntRange:
+    """A whole hyperparameter between two bounds, both included."""
+
+    kind: Literal["int"]
+    low: int
+    high: int
+    log: bool
+
+
+Domain = Annotated[Choice | FloatRange | IntRange, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TpeSampler:
+    """Tree-structured Parzen estimator, every argument said."""
+
+    name: Literal["tpe", "tpe_paper"]
+    n_startup_trials: Annotated[int, Field(ge=0)]
+    n_ei_candidates: Positive
+    multivariate: bool
+    group: bool
+    constant_liar: bool
+    seed: int
+
+
+@dataclass(frozen=True, config=STRICT)
+class RandomSampler:
+    """Independent uniform draws."""
+
+    name: Literal["random"]
+    seed: int
+
+
+SamplerSpec = Annotated[TpeSampler | RandomSampler, Field(discriminator="name")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class StudySpec:
+    """A study: a space of hyperparameters around one run, a sampler, and how many finished trials it wants.
+
+    `space` is a sequence of (name, domain), in the order in which the sampler draws. `labels` (dataset, embedding,
+    model, cell, layers, sweep) are for people and tags only. `trials`, `in_flight`, `retries` and `labels` are no part
+    of the identity; `in_flight` is recorded.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    run: RunSpec
+    space: tuple[tuple[str, Domain], ...]
+    sampler: SamplerSpec
+    trials: Positive
+    in_flight: Positive
+    retries: Annotated[int, Field(ge=0)]
+    labels: dict[str, str]
+
+
+STUDY = TypeAdapter(StudySpec)
+
+
+def study_identity(spec: StudySpec) -> dict[str, Any]:
+    """What must be equal for a study to go on: a JSON value, compared part by part on resume."""
+    whole = STUDY.dump_python(spec, mode="json")
+    searched = [name for name, _ in spec.space]
+    return {
+        "run": _without(whole["run"], searched),
+        "space": dict(whole["space"]),
+        "order": searched,
+        "sampler": whole["sampler"],
+    }
+
+
+def _without(run: dict[str, Any], searched: Sequence[str]) -> dict[str, Any]:
+    """The run's JSON with None where the space decides, so that a default nobody uses changes no identity."""
+    training = dict(run["training"])
+    for stem in ("dropout", "variational_dropout"):
+        training[stem] = [None if f"{stem}_{i}" in searched else rate for i, rate in enumerate(training[stem], 1)]
+    training.update({name: None for name in searched if name in training})
+    layers = [
+        {**layer, "hidden": None if f"hidden_{i}" in searched else layer["hidden"]}
+        for i, layer in enumerate(run["layers"], 1)
+    ]
+    return {**run, "layers": layers, "training": training}

@@ -1,0 +1,1 @@
+"""What is kept of every run, and where people browse it."""
