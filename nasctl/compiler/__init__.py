@@ -1,0 +1,1 @@
+"""How a recurrent cell becomes fast."""

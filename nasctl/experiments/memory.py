@@ -1,0 +1,40 @@
+"""The peak memory of one run in a process that has served others before."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """Measures from its creation on: the host's resident set, and what the device's allocator handed out."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device.startswith("cuda")
+        self.device_name = torch.cuda.get_device_name(device) if self._cuda else "cpu"
+        with contextlib.suppress(OSError):  # Linux takes the peak back to what is resident now; elsewhere it stays
+            _RESET.write_text("5")
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak(self) -> dict[str, int]:
+        """Bytes: `host_rss_bytes`, and on a GPU `device_bytes`."""
+        measured = {"host_rss_bytes": _host_peak()}
+        if self._cuda:
+            measured["device_bytes"] = torch.cuda.max_memory_allocated()
+        return measured
+
+
+def _host_peak() -> int:
+    if _STATUS.exists():
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,127 @@
+"""From what a user names to what a run is: sources become digests, `auto` a value, one entry one per layer.
+
+Here data are tokenised and vectors are read, once, in the process that was started by the user; every mistake that can
+be known before a run ends here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from nasctl.data import datasets
+from nasctl.data.corpus import Corpus
+from nasctl.data.metrics import LOSSES
+from nasctl.embeddings import static
+from nasctl.embeddings.vectors import Vectors
+from nasctl.errors import UsageError
+from nasctl.models import MODELS
+from nasctl.specs import (
+    RESULT_VERSION,
+    DatasetSpec,
+    EmbeddingRef,
+    EmbeddingSpec,
+    Hyperparameters,
+    LayerSpec,
+    Loss,
+    ModelSpec,
+    RunSpec,
+    Task,
+    TrainingSpec,
+)
+
+DEFAULT_LOSS: dict[Task, Loss] = {"regression": "mse", "classification": "cross_entropy"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run ready to be handed out, the data behind it, and words for people: labels become tags."""
+
+    run: RunSpec
+    corpus: Corpus
+    vectors: Vectors
+    labels: dict[str, str]
+
+
+def resolve(
+    *,
+    dataset: DatasetSpec,
+    embedding: EmbeddingSpec,
+    model: ModelSpec,
+    cell: str,
+    layers: str | None,
+    asked: Hyperparameters,
+    seed: int,
+    data_root: Path | None,
+    cache: Path,
+) -> Resolved:
+    """Prepare data and vectors, and name them by their content.
+
+    Raises UsageError where the parts do not fit together, and whatever reading the files raises.
+    """
+    row = MODELS[model.name]
+    letters = layer_letters(model.name, cell, layers)
+    corpus = datasets.prepare(dataset, data_root, cache)
+    vectors = static.prepare(embedding, corpus, data_root, cache)
+    hidden = one_each("training.hidden", asked.hidden, row.layers)
+    run = RunSpec(
+        kind="run",
+        data=corpus.digest,
+        metric=corpus.metric,
+        embedding=EmbeddingRef(vectors.digest, embedding.trainable),
+        model=model,
+        layers=tuple(LayerSpec("lstm", width) for width in hidden),
+        training=TrainingSpec(
+            **{field.name: getattr(asked, field.name) for field in fields(asked) if field.name in _PLAIN},
+            loss=fitting_loss(asked.loss, corpus.task, dataset.name),
+            dropout=one_each("training.dropout", asked.dropout, row.places),
+            variational_dropout=one_each("training.variational_dropout", asked.variational_dropout, row.layers),
+            seed=seed,
+        ),
+        precision="fp32",
+        result_version=RESULT_VERSION,
+    )
+    labels = {
+        "dataset": dataset.name,
+        "embedding": embedding.name,
+        "vectors": vectors.source,
+        "model": model.name,
+        "cell": cell,
+        "layers": letters,
+    }
+    return Resolved(run, corpus, vectors, labels)
+
+
+_PLAIN = frozenset({"batch_size", "learning_rate", "weight_decay", "grad_norm", "epochs", "patience"})
+
+
+def layer_letters(model: str, cell: str, asked: str | None) -> str:
+    """One letter per recurrent layer (L: LSTM), as asked for or as `cell` implies. Raises UsageError if they differ."""
+    expected = "L" * MODELS[model].layers
+    if asked is not None and asked != expected:
+        raise UsageError(
+            f"layers={asked} does not fit model={model} with cell={cell}",
+            f"layers={expected}" if expected else f"{model} has no recurrent layer: leave layers= away",
+        )
+    return expected
+
+
+def one_each(name: str, values: Sequence[T], count: int) -> tuple[T, ...]:
+    """`values` as they are, or the single one `count` times. Raises UsageError for any other number."""
+    if len(values) not in {1, count} and count > 0:
+        raise UsageError(f"{name} has {len(values)} values, the model {count}", f"give {count} values, or one for all")
+    return tuple(values) if len(values) == count else (values[0],) * count
+
+
+def fitting_loss(asked: Loss | Literal["auto"], task: Task, dataset: str) -> Loss:
+    """The loss, or the task's default for "auto". Raises UsageError for one that the task cannot use."""
+    if asked == "auto":
+        return DEFAULT_LOSS[task]
+    fitting = [loss for loss, suited in LOSSES.items() if suited == task]
+    if asked in fitting:
+        return asked
+    raise UsageError(f"training.loss={asked} does not fit {dataset} ({task})", f"one of {', '.join(fitting)}")

@@ -1,0 +1,215 @@
+"""A run: spec in, record out. Pure but for the clock: equal specs give equal records on one machine.
+
+`train` is a generator of epochs that returns the record and the best weights; `evaluate` reads weights and answers for
+dev and test. Neither knows of studies, trials or stores.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import nasctl
+from nasctl.data import corpus as corpora
+from nasctl.data.corpus import Corpus
+from nasctl.data.metrics import METRICS, is_constant, score
+from nasctl.embeddings import vectors
+from nasctl.embeddings.vectors import Vectors
+from nasctl.errors import MachineError
+from nasctl.experiments.memory import PeakMemory
+from nasctl.models import MODELS
+from nasctl.models.parts import PairBatch, WordLookup, initialise
+from nasctl.specs import Role, RunSpec, run_digest
+from nasctl.tracking.records import EpochRecord, RunRecord
+from nasctl.training.checkpoints import load_weights, save_weights
+from nasctl.training.loop import fit, predict
+
+__all__ = ["Evaluation", "Outcome", "Prediction", "Workplace", "evaluate", "save_weights", "train"]
+
+
+class Workplace:
+    """Where runs happen: a device, and the prepared data that this process has opened so far."""
+
+    def __init__(self, cache: Path, device: str, threads: int) -> None:
+        self.cache, self.device, self.threads = cache, device, threads
+        self._corpora: dict[str, Corpus] = {}
+        self._vectors: dict[str, Vectors] = {}
+
+    def corpus(self, digest: str) -> Corpus:
+        """The prepared corpus of this digest, opened once."""
+        if digest not in self._corpora:
+            self._corpora[digest] = corpora.load(self.cache, digest)
+        return self._corpora[digest]
+
+    def vectors(self, digest: str) -> Vectors:
+        """The prepared word vectors of this digest, opened once."""
+        if digest not in self._vectors:
+            self._vectors[digest] = vectors.load(self.cache, digest)
+        return self._vectors[digest]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training leaves: its record, and the weights of its best epoch (empty if it diverged at once)."""
+
+    record: RunRecord
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One pair's answer; `gold` and `prediction` are scores, or indices of classes."""
+
+    split: str
+    row_id: str
+    gold: float
+    prediction: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A record with dev and test metrics, and the predictions behind them."""
+
+    record: RunRecord
+    predictions: tuple[Prediction, ...]
+
+
+class PairModel(nn.Module):
+    """Embedding and body: a batch of pairs in, scores [B, outputs] out."""
+
+    def __init__(self, embed: WordLookup, body: nn.Module) -> None:
+        super().__init__()
+        self.embed, self.body = embed, body
+
+    def forward(self, batch: PairBatch, masks: torch.Generator | None) -> Tensor:
+        """Scores [B, outputs]; `masks` is the stream of dropout masks, None for evaluation."""
+        return self.body(self.embed(batch), batch, masks)  # type: ignore[no-any-return]
+
+
+def build(spec: RunSpec, workplace: Workplace) -> PairModel:
+    """The model of `spec` with its initial weights, on the workplace's device."""
+    corpus = workplace.corpus(spec.data)
+    matrix = torch.from_numpy(workplace.vectors(spec.embedding.digest).matrix.copy())
+    embed = WordLookup(matrix, trainable=spec.embedding.trainable)
+    module, _, name = MODELS[spec.model.name].builder.partition(":")
+    outputs = len(corpus.classes) if corpus.task == "classification" else 1
+    body = getattr(importlib.import_module(module), name)(spec.model, spec.layers, spec.training, embed.width, outputs)
+    mean_label = torch.tensor([float(corpus.splits["train"].labels.mean())]) if corpus.task == "regression" else None
+    initialise(body, spec.training.seed, spec.model.initialisation, mean_label)
+    return PairModel(embed, body).to(workplace.device)
+
+
+def train(spec: RunSpec, workplace: Workplace, role: Role) -> Generator[EpochRecord, None, Outcome]:
+    """Train `spec` to its end, telling each epoch; the record holds dev metrics only."""
+    clock, memory = _Clock(), PeakMemory(workplace.device)
+    corpus, metric = workplace.corpus(spec.data), METRICS[spec.metric]
+    model = build(spec, workplace)
+    clock.lap("load")
+    history: list[EpochRecord] = []
+    best, constant, diverged = None, 0, False
+    weights: dict[str, Tensor] = {}
+    splits = corpus.splits
+    for epoch in fit(
+        model,
+        splits["train"],
+        splits["dev"],
+        spec.training,
+        task=corpus.task,
+        metric=spec.metric,
+        device=workplace.device,
+    ):
+        clock.lap("train")
+        told = EpochRecord(epoch.number, None if epoch.diverged else epoch.loss, epoch.dev, clock.elapsed())
+        history.append(told)
+        constant += epoch.constant
+        diverged = epoch.diverged
+        if epoch.improved:
+            best, weights = told, {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+        yield told
+    clock.lap("train")
+    record = RunRecord(
+        digest=run_digest(spec),
+        role=role,
+        state="diverged" if diverged else "finished",
+        reason=f"loss not finite in epoch {len(history)}" if diverged else "",
+        metric=spec.metric,
+        value=metric.worst if diverged or best is None else best.dev[spec.metric],
+        dev={} if best is None else best.dev,
+        test={},
+        epochs=len(history),
+        best_epoch=0 if best is None else best.epoch,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        cells=tuple({"code": layer.cell, "digest": layer.cell} for layer in spec.layers),
+        seconds=clock.seconds,
+        memory=memory.peak(),
+        counts={"constant_predictions": constant},
+        device=memory.device_name,
+        threads=workplace.threads,
+        backend="torch",
+        result_version=spec.result_version,
+        versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
+        history=tuple(history),
+    )
+    return Outcome(record, weights)
+
+
+def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workplace, role: Role) -> Evaluation:
+    """The trained run `record` again, with test metrics and predictions for dev and test, from its checkpoint.
+
+    The new record's seconds are those of this evaluation alone. Raises MachineError if the checkpoint is missing,
+    damaged or of another run.
+    """
+    clock = _Clock()
+    corpus, model = workplace.corpus(spec.data), build(spec, workplace)
+    stored, about = load_weights(weights, workplace.device)
+    if about.get("digest") != record.digest:
+        raise MachineError(f"the checkpoint {weights} belongs to run {about.get('digest')}, not {record.digest}")
+    model.load_state_dict(stored)
+    clock.lap("load")
+    metrics: dict[str, dict[str, float]] = {}
+    predictions: list[Prediction] = []
+    constant = record.counts.get("constant_predictions", 0)
+    for name in ("dev", "test"):
+        split = corpus.splits.get(name)
+        if split is None:
+            continue
+        predicted = predict(model, split, corpus.task, workplace.device)
+        metrics[name] = score(corpus.task, split.labels, predicted)
+        constant += is_constant(predicted)
+        predictions += [
+            Prediction(name, row, float(gold), float(answer))
+            for row, gold, answer in zip(split.row_ids, split.labels, predicted, strict=True)
+        ]
+    clock.lap("evaluate")
+    evaluated = replace(
+        record,
+        role=role,
+        dev=metrics["dev"],
+        test=metrics.get("test", {}),
+        seconds=clock.seconds,
+        counts={**record.counts, "constant_predictions": constant},
+    )
+    return Evaluation(evaluated, tuple(predictions))
+
+
+class _Clock:
+    """Seconds by phase: a lap ends a phase and begins the next."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start

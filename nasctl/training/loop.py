@@ -1,0 +1,127 @@
+"""One training: a generator of epochs with early stopping, and the prediction pass.
+
+Everything random comes from the run's seed by name (data order, dropout masks), so that on a CPU the same spec gives
+the same bits, whatever ran before it in the process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasctl.compiler.streams import Streams
+from nasctl.data.batches import evaluation_batches, training_batches
+from nasctl.data.corpus import Split
+from nasctl.data.metrics import METRICS, is_constant, score
+from nasctl.models.parts import PairBatch
+from nasctl.specs import Loss, Metric, Task, TrainingSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+EVALUATION_BATCH = 256
+
+LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": lambda scores, gold: nn.functional.mse_loss(scores[:, 0], gold),
+    "mae": lambda scores, gold: nn.functional.l1_loss(scores[:, 0], gold),
+    "cross_entropy": nn.functional.cross_entropy,
+}
+"""Loss of scores [B, outputs] against labels [B], a mean over the batch."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave: mean training loss, dev metrics, and whether the optimised one is the best so far.
+
+    `diverged`: a loss or a prediction was not finite; it is the last epoch then.
+    """
+
+    number: int
+    loss: float
+    dev: dict[str, float]
+    constant: bool
+    improved: bool
+    diverged: bool
+
+
+def fit(
+    model: nn.Module, train: Split, dev: Split, spec: TrainingSpec, *, task: Task, metric: Metric, device: str
+) -> Iterator[Epoch]:
+    """Train `model` in place; one Epoch after each pass over `train`, until `spec.epochs` or `spec.patience` ends it.
+
+    Whoever wants the best weights copies them when an epoch says `improved`. Equal dev scores: the earlier epoch.
+    """
+    optimiser = torch.optim.AdamW(parameter_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    loss_of = LOSSES[spec.loss]
+    streams = Streams(spec.seed, device, ("dropout",))
+    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    best, best_epoch = -math.inf, 0
+    for number in range(1, spec.epochs + 1):
+        model.train()
+        masks = streams.of(number)
+        total = torch.zeros((), device=device)
+        for rows in training_batches(train, spec.batch_size, spec.seed, number):
+            loss = loss_of(model(pair_batch(train, rows, device), masks), labels(train, rows, device))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(trained, spec.grad_norm)
+            optimiser.step()
+            total += loss.detach() * len(rows)
+        mean_loss = float(total) / len(train)
+        predicted = predict(model, dev, task, device) if math.isfinite(mean_loss) else None
+        if predicted is None or not np.isfinite(predicted).all():
+            yield Epoch(number, mean_loss, {}, constant=False, improved=False, diverged=True)
+            return
+        scores = score(task, dev.labels, predicted)
+        improved = sign * scores[metric] > best
+        if improved:
+            best, best_epoch = sign * scores[metric], number
+        yield Epoch(number, mean_loss, scores, constant=is_constant(predicted), improved=improved, diverged=False)
+        if number - best_epoch >= spec.patience:
+            return
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, vectors (biases, gains) do not (Loshchilov and Hutter 2019 decouple the decay; see AdamW)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, split: Split, task: Task, device: str) -> Array:
+    """Predictions for every pair of `split`, in its order: scores (float64) or class indices."""
+    model.eval()
+    predicted = np.zeros(len(split), np.float64 if task == "regression" else np.int64)
+    for rows in evaluation_batches(split, EVALUATION_BATCH):
+        scores = model(pair_batch(split, rows, device), None)
+        if not bool(torch.isfinite(scores).all()):
+            return np.full(len(split), np.nan)
+        answer = scores[:, 0].double() if task == "regression" else scores.argmax(-1)
+        predicted[rows] = answer.cpu().numpy()
+    return predicted
+
+
+def pair_batch(split: Split, rows: Array, device: str) -> PairBatch:
+    """The pairs `rows` of `split`, both sentences stacked and padded to the longest."""
+    first, first_lengths = split.first.padded(rows)
+    second, second_lengths = split.second.padded(rows)
+    steps = max(len(first), len(second), 1)
+    tokens = np.zeros((steps, 2 * len(rows)), np.int64)
+    tokens[: len(first), : len(rows)] = first
+    tokens[: len(second), len(rows) :] = second
+    lengths = torch.from_numpy(np.concatenate([first_lengths, second_lengths]))
+    return PairBatch(torch.from_numpy(tokens).to(device), lengths)
+
+
+def labels(split: Split, rows: Array, device: str) -> Tensor:
+    """The labels of `rows`: float32 scores or int64 classes, [B]."""
+    return torch.from_numpy(np.ascontiguousarray(split.labels[rows])).to(device)

@@ -1,0 +1,92 @@
+"""Tiny corpora and runs for tests: made in memory, no file of anybody's."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+
+from nasctl.data import corpus as corpora
+from nasctl.data.corpus import Corpus, Sentences, Split, corpus_digest
+from nasctl.embeddings import vectors
+from nasctl.embeddings.vectors import Vectors
+from nasctl.specs import (
+    RESULT_VERSION,
+    BlmSpec,
+    BowSpec,
+    EmbeddingRef,
+    EsimSpec,
+    LayerSpec,
+    RunSpec,
+    TrainingSpec,
+)
+
+WORDS = ("", *(f"w{i}" for i in range(1, 20)))
+
+
+def sentences(rows: list[list[int]]) -> Sentences:
+    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    return Sentences(np.array([token for row in rows for token in row], np.int32), offsets)
+
+
+def corpus(task: str = "regression", sizes: tuple[int, int, int] = (60, 30, 30), seed: int = 0) -> Corpus:
+    """Pairs of random words; the label is the share of common words, which a model can learn."""
+    draw = random.Random(seed)
+    splits = {}
+    for name, size in zip(("train", "dev", "test"), sizes, strict=True):
+        first, second, gold = [], [], []
+        for _ in range(size):
+            a = [draw.randrange(1, len(WORDS)) for _ in range(draw.randrange(1, 9))]
+            b = [word if draw.random() < 0.5 else draw.randrange(1, len(WORDS)) for word in a] + [1] * draw.randrange(3)
+            first.append(a)
+            second.append(b)
+            gold.append(len(set(a) & set(b)) / len(set(a)))
+        labels = np.array(gold, np.float32) if task == "regression" else (np.array(gold) > 0.5).astype(np.int64)
+        ids = tuple(f"{name}-{i}" for i in range(size))
+        splits[name] = Split(name, sentences(first), sentences(second), labels, ids)
+    classes = () if task == "regression" else ("no", "yes")
+    metric = "pearson" if task == "regression" else "accuracy"
+    digest = corpus_digest(task, classes, metric, WORDS, splits)
+    return Corpus(digest, task, classes, metric, WORDS, splits)
+
+
+def word_vectors(cache: Path, width: int = 12) -> Vectors:
+    matrix = np.random.default_rng(0).normal(size=(len(WORDS), width)).astype(np.float32)
+    matrix[0] = 0.0
+    return vectors.save(matrix, 0.0, "tiny", cache)
+
+
+def run_spec(cache: Path, model: str = "blm", task: str = "regression", **training: object) -> RunSpec:
+    """A run over the tiny corpus, its data written to `cache`."""
+    data = corpus(task)
+    corpora.save(data, cache)
+    specs = {
+        "blm": (BlmSpec("blm", "sequence", "masked", "common"), 1),
+        "esim": (EsimSpec("esim", "projection", "pooled_and_hidden", "masked", "common"), 2),
+        "bow": (BowSpec("bow", 8, "common"), 0),
+    }
+    model_spec, layers = specs[model]
+    values: dict[str, object] = {
+        "batch_size": 8,
+        "learning_rate": 0.01,
+        "loss": "mse" if task == "regression" else "cross_entropy",
+        "weight_decay": 0.01,
+        "grad_norm": 5.0,
+        "dropout": (0.25, 0.25),
+        "variational_dropout": (0.25,) * layers,
+        "seed": 0,
+        "epochs": 3,
+        "patience": 10,
+    }
+    return RunSpec(
+        kind="run",
+        data=data.digest,
+        metric=data.metric,
+        embedding=EmbeddingRef(word_vectors(cache).digest, trainable=False),
+        model=model_spec,
+        layers=tuple(LayerSpec("lstm", 5 + i) for i in range(layers)),
+        training=TrainingSpec(**{**values, **training}),
+        precision="fp32",
+        result_version=RESULT_VERSION,
+    )
