@@ -1,0 +1,88 @@
+"""What the commands that take settings have in common: overrides with completion, --conf and --cfg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from nasctl.config.groups import options
+from nasctl.errors import NasctlError
+
+if TYPE_CHECKING:
+    from nasctl.config.settings import Settings
+
+__all__ = ["OverrideType", "asked_settings", "composed", "settings_flags", "settings_of", "show_configuration"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class OverrideType(click.ParamType[str]):
+    """KEY=VALUE, read by nasctl.config; here only the shell's completion of groups and their options."""
+
+    name = "override"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's signature
+        """Groups while there is no `=`, then the group's options; from the names of files alone."""
+        try:
+            groups = options(tuple(map(Path, ctx.params.get("conf_dirs") or ())))
+        except NasctlError:
+            return []
+        group, equals, begun = incomplete.partition("=")
+        words = [f"{group}={name}" for name in groups.get(group, ())] if equals else [f"{name}=" for name in groups]
+        return [CompletionItem(word) for word in words if word.startswith(f"{group}={begun}" if equals else group)]
+
+
+def composed(command: F) -> F:
+    """Give a command the arguments that settings are made of: `overrides` and `conf_dirs`."""
+    command = click.option(
+        "--conf",
+        "conf_dirs",
+        multiple=True,
+        metavar="DIR",
+        help="A folder of your own groups, e.g. DIR/dataset/mine.yaml for dataset=mine.",
+    )(command)
+    return click.argument("overrides", nargs=-1, type=OverrideType(), metavar="[KEY=VALUE]...")(command)
+
+
+def settings_flags(command: F) -> F:
+    """Give a command what may be done with its settings: -m, --cfg, --dry-run and --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object per line, for programs."),
+        click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, then stop."),
+        click.option("--cfg", is_flag=True, help="Print every setting (with --json as JSON), then stop."),
+        click.option("-m", "--multirun", is_flag=True, help="Run every combination of comma lists, e.g. seed=0,1,2."),
+    ):
+        command = option(command)
+    return command
+
+
+def asked_settings(
+    overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, multirun: bool
+) -> list[tuple[list[str], Settings]]:
+    """The overrides and settings of every run that is asked for: one, or with `multirun` each combination."""
+    from nasctl.config.composition import expand  # noqa: PLC0415 - as in settings_of
+
+    every = expand(overrides, tuple(map(Path, conf_dirs))) if multirun else [list(overrides)]
+    return [(each, settings_of(each, conf_dirs)) for each in every]
+
+
+def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ...]) -> Settings:
+    """The settings that the arguments ask for. Raises UsageError for every mistake in them."""
+    from nasctl.config.composition import compose  # noqa: PLC0415 - Hydra costs 0.3 s, which --help need not pay
+
+    return compose(overrides, tuple(map(Path, conf_dirs)))
+
+
+def show_configuration(settings: Settings, *, as_json: bool) -> None:
+    """Print the whole configuration: YAML, or JSON for programs; passwords hidden."""
+    from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as in settings_of
+    from nasctl.config.settings import SETTINGS  # noqa: PLC0415 - as in settings_of
+    from nasctl.databases import redacted  # noqa: PLC0415 - as in settings_of
+
+    text = redacted(SETTINGS.dump_json(settings, indent=2).decode()) if as_json else as_yaml(settings)
+    click.echo(re.sub(r"\n*$", "", text))

@@ -1,0 +1,48 @@
+"""From settings to a run that can start: data and vectors prepared in the store's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nasctl.cli.stores import Stores
+from nasctl.config.settings import Settings
+from nasctl.data.sources import data_root
+from nasctl.errors import MachineError
+from nasctl.experiments.resolve import Resolved, resolve
+
+__all__ = ["data_folder", "resolved", "told"]
+
+PAPERS_SHARE = "the paper: 6 %"
+"""Of GloVe's unknown tokens, MacLaughlin et al. 2020, appendix A.1."""
+
+
+def data_folder(settings: Settings) -> Path | None:
+    """The folder of data sets and vectors: the one asked for, else the environment's; None if neither says one."""
+    try:
+        return data_root(Path(settings.data.root) if settings.data.root else None)
+    except MachineError:
+        return None
+
+
+def resolved(settings: Settings, stores: Stores) -> Resolved:
+    """The run that the settings describe. Raises what `experiments.resolve` raises."""
+    return resolve(
+        dataset=settings.dataset,
+        embedding=settings.embedding,
+        model=settings.model,
+        cell=settings.cell.name,
+        layers=settings.layers,
+        asked=settings.training,
+        seed=settings.seed,
+        data_root=data_folder(settings),
+        cache=stores.cache,
+    )
+
+
+def told(found: Resolved) -> str:
+    """One line on what was prepared: the vocabulary, and how much of the text has no vector."""
+    share = f"{found.vectors.oov_share:.1%} of the tokens without one"
+    if found.labels["embedding"] == "glove":
+        share += f" ({PAPERS_SHARE})"
+    words = len(found.corpus.vocabulary) - 1
+    return f"{found.labels['dataset']}: {words} words, vectors from {found.vectors.source}, {share}"

@@ -1,0 +1,135 @@
+"""`nasctl status` and `nasctl ui`: what is in the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import socket
+import webbrowser
+from pathlib import Path
+
+import click
+
+from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.options import composed, settings_of
+from nasctl.cli.stores import stores_of
+from nasctl.cli.text import columns
+from nasctl.errors import MachineError
+
+__all__ = ["status", "ui"]
+
+STATUS_EXAMPLES = """
+nasctl status
+nasctl status store.root=/data/runs --json
+"""
+
+UI_EXAMPLES = """
+nasctl ui                                then open the address it prints
+nasctl ui --port 5001 --open
+"""
+
+
+@click.command(cls=ExampleCommand, examples=STATUS_EXAMPLES)
+@composed
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
+def status(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
+    """Every study of the store: how far it is, and who drives it.
+
+    Best scores are those on dev data, as in tables (x100).
+    """
+    stores = stores_of(settings_of(overrides, conf_dirs))
+    path = stores.files().get("studies")
+    if path is not None and not path.exists():
+        click.echo(f"no study in {stores.root} yet; `nasctl baseline` begins one", err=True)
+        return
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.study import StudyStore  # noqa: PLC0415 - optuna, as above
+
+    store = StudyStore(stores.studies, stores.durability)
+    try:
+        studies = store.progress()
+    finally:
+        store.close()
+    rows = []
+    for study in studies:
+        owner = _owner(StudyFolder(stores.root, study.name).path / "owner.json")
+        state = "running" if owner else "finished" if study.ended else "stopped"
+        entry = {
+            "name": study.name,
+            "state": state,
+            "finished": study.finished,
+            "trials": study.trials,
+            "failed": study.failed,
+            "unfinished": study.unfinished,
+            "best": study.best,
+            "owner": owner,
+        }
+        if as_json:
+            click.echo(json.dumps(entry))
+        best = "-" if study.best is None else f"{100 * study.best:.2f}"
+        done = f"{study.finished}/{study.trials}"
+        rows.append((study.name, f"{state} ({owner})" if owner else state, done, study.failed, study.unfinished, best))
+    if not as_json:
+        header = ("STUDY", "STATE", "FINISHED", "FAILED", "OPEN", "BEST")
+        click.echo(columns(header, rows, right=header[2:]))
+        if any(row[1] == "stopped" for row in rows):
+            click.echo("\nthe command that began a study goes on with it", err=True)
+
+
+def _owner(path: Path) -> str:
+    """The living scheduler that the owner file of a study names; "" if there is none.
+
+    Looked at without its lock, which would stand in the way of one that starts just now.
+    """
+    import psutil  # noqa: PLC0415 - --help need not pay for it
+
+    try:
+        owner = json.loads(path.read_text("utf-8"))
+        pid, host, began = int(owner["pid"]), str(owner["host"]), dt.datetime.fromisoformat(owner["start"])
+        if host != socket.gethostname():
+            return f"process {pid} on {host}"  # whether it lives cannot be seen from here
+        process = psutil.Process(pid)
+        return f"process {pid}" if process.create_time() <= began.timestamp() + 1 else ""
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return ""
+
+
+@click.command(cls=ExampleCommand, examples=UI_EXAMPLES)
+@composed
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Where it listens.")
+@click.option("--open", "in_browser", is_flag=True, help="Open it in the default browser.")
+def ui(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, port: int, in_browser: bool) -> None:
+    """Browse every run in MLflow's user interface, on this machine only.
+
+    Also while a study runs. Ctrl-C ends it.
+    """
+    from nasctl.tracking.ui import HOST, ui_command  # noqa: PLC0415 - --help need not pay for it
+
+    stores = stores_of(settings_of(overrides, conf_dirs))
+    path = stores.files().get("tracking")
+    if path is not None and not path.exists():
+        raise MachineError(f"no runs in {stores.root} yet", "`nasctl train` or `nasctl baseline` makes some")
+    command, environment = ui_command(stores.tracking, stores.artifacts, port)
+    _check_free(HOST, port)
+    address = f"http://{HOST}:{port}"
+    click.echo(f"{address} shows the runs of {_shown(stores.root)} in a few seconds; Ctrl-C ends it", err=True)
+    if in_browser:
+        webbrowser.open(address)
+    os.execve(command[0], command, environment)  # noqa: S606 - our own command, and no shell
+
+
+def _check_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise MachineError(
+                f"port {port} of {host} is in use ({error.strerror})", f"another one: nasctl ui --port {port + 1}"
+            ) from error
+
+
+def _shown(path: Path) -> str:
+    """A path below the current folder, relative to it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

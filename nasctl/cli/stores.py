@@ -1,0 +1,69 @@
+"""Where a command's results are kept: the store's folder, and the addresses of its two databases."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasctl.databases import Durability, sqlite_path
+
+if TYPE_CHECKING:
+    from nasctl.config.settings import Settings
+    from nasctl.tracking.store import MlflowTracker
+
+__all__ = ["URL_VARIABLE", "Stores", "open_tracker", "stores_of"]
+
+URL_VARIABLE = "NASCTL_STORE_URL"
+"""The one place where the address of the studies' database may hold a password."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """`studies` and `tracking` are addresses, and may hold a password: show them with `databases.redacted` only."""
+
+    root: Path
+    studies: str
+    tracking: str
+    experiment: str
+    durability: Durability
+
+    @property
+    def cache(self) -> Path:
+        """Prepared data and vectors."""
+        return self.root / "cache"
+
+    @property
+    def artifacts(self) -> Path:
+        """The files of MLflow's runs, unless a server keeps them."""
+        return self.root / "artifacts"
+
+    @property
+    def logs(self) -> Path:
+        """What workers write on stderr."""
+        return self.root / "logs"
+
+    def files(self) -> dict[str, Path]:
+        """The databases that are SQLite files, whether they exist or not."""
+        both = {"studies": sqlite_path(self.studies), "tracking": sqlite_path(self.tracking)}
+        return {name: path for name, path in both.items() if path is not None}
+
+
+def stores_of(settings: Settings) -> Stores:
+    """The stores that the settings name; the environment's address of the studies' database stands before theirs."""
+    root = Path(settings.store.root).expanduser().absolute()
+    return Stores(
+        root,
+        os.environ.get(URL_VARIABLE) or settings.store.url or f"sqlite:///{root / 'studies.db'}",
+        settings.store.tracking or f"sqlite:///{root / 'mlflow.db'}",
+        settings.store.experiment,
+        settings.store.durability,
+    )
+
+
+def open_tracker(stores: Stores) -> MlflowTracker:
+    """MLflow's store, made if it is not there. Raises MachineError if it cannot be used."""
+    from nasctl.tracking.store import MlflowTracker  # noqa: PLC0415 - mlflow costs two seconds
+
+    return MlflowTracker(stores.tracking, stores.artifacts, stores.experiment, durability=stores.durability)

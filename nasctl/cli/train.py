@@ -1,0 +1,248 @@
+"""`nasctl train`: one run, or one after the other, in this process."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.options import asked_settings, composed, settings_flags, show_configuration
+from nasctl.cli.stores import Stores, open_tracker, stores_of
+from nasctl.cli.text import columns, counted, duration
+from nasctl.errors import StoppedError
+
+if TYPE_CHECKING:
+    from nasctl.config.settings import Settings
+    from nasctl.experiments.resolve import Resolved
+    from nasctl.experiments.run import Outcome, Workplace
+    from nasctl.specs import RunSpec, Value
+    from nasctl.tracking.records import EpochRecord, RunRecord
+    from nasctl.tracking.store import MlflowTracker
+
+__all__ = ["train"]
+
+THREADS = 1
+"""As in a worker: equal settings give equal bits, whoever trains."""
+
+EXAMPLES = """
+nasctl train                             BiLSTM-Max on generated pairs
+nasctl train dataset=sick embedding=glove embedding.file=vectors.txt
+nasctl train --paper esim/glove/LL/sick  as the paper's Table 5 says
+nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
+"""
+
+
+@click.command(cls=ExampleCommand, examples=EXAMPLES)
+@composed
+@click.option(
+    "--paper", metavar="ROW", help="The settings of a row of the paper's Table 5: MODEL/EMBEDDING/L or LL/DATASET."
+)
+@settings_flags
+def train(
+    overrides: tuple[str, ...],
+    conf_dirs: tuple[str, ...],
+    paper: str | None,
+    *,
+    multirun: bool,
+    cfg: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train once, evaluate on dev and test, and log the run.
+
+    One line per epoch goes to stderr, the result to stdout. Overrides stand before what --paper sets.
+    """
+    if paper is not None:
+        from nasctl.cli.paper import paper_overrides  # noqa: PLC0415 - --help need not pay for it
+
+        overrides = (*paper_overrides(paper, overrides), *overrides)
+    every = [settings for _, settings in asked_settings(overrides, conf_dirs, multirun=multirun)]
+    if cfg:
+        for settings in every:
+            show_configuration(settings, as_json=as_json)
+    elif dry_run:
+        from nasctl.cli.plan import run_plan, show  # noqa: PLC0415 - --help need not pay for it
+
+        for settings in every:
+            show(run_plan(settings), as_json=as_json)
+    else:
+        results = [_show(result, as_json=as_json) for result in _results(every)]
+        if len(results) > 1 and not as_json:
+            click.echo(_summary([result.record for result in results]))
+        if paper is not None and not as_json:
+            from nasctl.cli.paper import paper_scores  # noqa: PLC0415 - as above
+
+            click.echo("the paper's {}: dev {:.1f}, test {:.1f}".format(paper, *paper_scores(paper)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that was trained, evaluated and logged; `id` is its MLflow run's."""
+
+    name: str
+    record: RunRecord
+    id: str
+
+
+def _results(every: list[Settings]) -> Iterator[Result]:
+    """Train each of the settings. What can be known to be wrong with any of them is told before the first begins."""
+    from nasctl.cli.plan import run_bytes  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - as above
+    from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
+
+    prepared = []
+    for settings in every:
+        stores = stores_of(settings)
+        check_room(stores.root, run_bytes(settings))
+        prepared.append((settings, stores, resolved(settings, stores)))
+    for line in dict.fromkeys(told(found) for _, _, found in prepared):
+        click.echo(line, err=True)
+    trackers: dict[str, MlflowTracker] = {}
+    for settings, stores, found in prepared:
+        if stores.tracking not in trackers:
+            trackers[stores.tracking] = open_tracker(stores)
+        yield _train(settings, stores, found, trackers[stores.tracking])
+
+
+def _train(settings: Settings, stores: Stores, resolved: Resolved, tracker: MlflowTracker) -> Result:
+    """Train and evaluate one run, and log it with its weights, configuration and predictions."""
+    import torch  # noqa: PLC0415 - --help need not pay for it
+
+    from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
+    from nasctl.experiments import run as runs  # noqa: PLC0415 - as above
+    from nasctl.files import canonical_json, write_atomically  # noqa: PLC0415 - as above
+    from nasctl.tracking.records import TrialEntry  # noqa: PLC0415 - as above
+    from nasctl.tracking.tags import label_tags  # noqa: PLC0415 - as above
+
+    torch.set_num_threads(THREADS)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    workplace = runs.Workplace(stores.cache, device, THREADS)
+    spec = resolved.run
+    name = run_name(resolved.labels, spec.training.seed)
+    outcome = _followed(name, spec, workplace)
+    record = replace(outcome.record, role="final")
+    with tempfile.TemporaryDirectory(prefix="train-", dir=stores.root) as folder:
+        config = Path(folder) / "config.yaml"
+        write_atomically(config, as_yaml(settings))
+        artifacts = [config]
+        if outcome.weights:
+            weights, predictions = Path(folder) / "best.safetensors", Path(folder) / "predictions.jsonl"
+            runs.save_weights(weights, outcome.weights, {"digest": record.digest})
+            evaluation = runs.evaluate(spec, weights, record, workplace, "final")
+            record = replace(evaluation.record, seconds={**record.seconds, **evaluation.record.seconds})
+            lines = (canonical_json(asdict(each)) for each in evaluation.predictions)
+            write_atomically(predictions, "".join(f"{line}\n" for line in lines))
+            artifacts += [weights, predictions]
+        entry = TrialEntry(0, hyperparameters(spec), record, label_tags(resolved.labels))
+        return Result(name, record, tracker.log_run(name, entry, artifacts))
+
+
+def _followed(name: str, spec: RunSpec, workplace: Workplace) -> Outcome:
+    """Train to the end, with a line per epoch. Raises StoppedError, with nothing kept, if it is interrupted."""
+    from nasctl.experiments import run as runs  # noqa: PLC0415 - --help need not pay for it
+
+    epochs: Generator[EpochRecord, None, Outcome] = runs.train(spec, workplace, "final")
+    click.echo(f"{name}: at most {counted(spec.training.epochs, 'epoch')} on {workplace.device}", err=True)
+    last, seconds = 0, 0.0
+    try:
+        while True:
+            epoch = next(epochs)
+            click.echo(_epoch_line(epoch, seconds), err=True)
+            last, seconds = epoch.epoch, epoch.seconds
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+    except KeyboardInterrupt:
+        raise StoppedError(f"stopped after epoch {last}; nothing is kept", "the same command begins again") from None
+
+
+def _epoch_line(epoch: EpochRecord, since: float) -> str:
+    """One epoch; `since` are the run's seconds at its beginning."""
+    loss = "not finite" if epoch.loss is None else f"{epoch.loss:.4f}"
+    scores = ",".join(f" {name} {100 * value:.2f}" for name, value in epoch.dev.items())
+    return f"epoch {epoch.epoch:3d}  loss {loss}  dev{scores}  {duration(epoch.seconds - since)}"
+
+
+def run_name(labels: dict[str, str], seed: int) -> str:
+    """What a single run is called: `sick-glove-blm-L-s3`."""
+    return f"{study_name(labels)}-s{seed}"
+
+
+def study_name(labels: dict[str, str]) -> str:
+    """What a study is called unless it is given a name: `sick-glove-blm-L`."""
+    parts = [labels[part] for part in ("dataset", "embedding", "model", "layers")]
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part)).strip("_-.")
+
+
+def hyperparameters(spec: RunSpec) -> dict[str, Value]:
+    """A run's hyperparameters under the names that a space gives them: `hidden_1`, `dropout_2`..."""
+    values: dict[str, Value] = {}
+    for name, value in asdict(spec.training).items():
+        values |= (
+            {f"{name}_{n}": each for n, each in enumerate(value, 1)} if isinstance(value, tuple) else {name: value}
+        )
+    return values | {f"hidden_{number}": layer.hidden for number, layer in enumerate(spec.layers, 1)}
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def _show(result: Result, *, as_json: bool) -> Result:
+    click.echo(json.dumps(_for_programs(result)) if as_json else _for_people(result))
+    return result
+
+
+def _for_programs(result: Result) -> dict[str, Any]:
+    record = result.record
+    return {
+        "name": result.name,
+        "state": record.state,
+        "digest": record.digest,
+        **{f"dev/{name}": value for name, value in record.dev.items()},
+        **{f"test/{name}": value for name, value in record.test.items()},
+        "seconds": sum(record.seconds.values()),
+        "epochs": record.epochs,
+        "best_epoch": record.best_epoch,
+        "parameters": record.parameters,
+        "device": record.device,
+        "run": result.id,
+    }
+
+
+def _for_people(result: Result) -> str:
+    record = result.record
+    seconds = sum(record.seconds.values())
+    head = (
+        f"\n{result.name}: {record.state}, best epoch {record.best_epoch} of {record.epochs}, "
+        f"{record.parameters:,} parameters, {duration(seconds)}"
+    )
+    if record.state != "finished":
+        head += f"\n{record.reason}"
+    names = list(record.dev)
+    rows = [
+        (split, *(f"{100 * metrics[name]:.2f}" for name in names))
+        for split, metrics in (("dev", record.dev), ("test", record.test))
+        if metrics
+    ]
+    table = columns(("x100", *names), rows, right=names) if rows else "no scores"
+    return f"{head}\n{table}\ndigest {record.digest}, MLflow run {result.id}; `nasctl ui` shows it"
+
+
+def _summary(records: list[RunRecord]) -> str:
+    """Mean and standard deviation over runs, which may differ in more than the seed."""
+    rows = []
+    for split in ("dev", "test"):
+        for name in dict.fromkeys(name for record in records for name in getattr(record, split)):
+            values = [100 * getattr(record, split)[name] for record in records if name in getattr(record, split)]
+            spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+            rows.append((split, name, f"{statistics.fmean(values):.2f}", spread, len(values)))
+    header = ("SPLIT", "METRIC", "MEAN", "SD", "RUNS")
+    return "\n" + columns(header, rows, right=("MEAN", "SD", "RUNS"))

@@ -1,0 +1,135 @@
+"""Settings from groups and overrides, by Hydra's Compose API."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from nasctl.config import overrides as typed
+from nasctl.config import validation
+from nasctl.config.groups import Groups, conf_folder, options, search_folders
+from nasctl.config.settings import SETTINGS, Settings
+from nasctl.databases import redacted
+from nasctl.errors import UsageError
+
+__all__ = ["as_yaml", "chosen_sweep", "compose", "expand"]
+
+_RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
+"""`${name:...}`: a call. Only plain references, `${key}`, are allowed, so that a file cannot read the environment."""
+
+
+def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Settings:
+    """The settings under these overrides; `conf_dirs` are folders of the user's own groups.
+
+    Raises UsageError, in one line, for every mistake in an override or a file.
+    """
+    groups = options(conf_dirs)
+    parsed = typed.parse(overrides, groups)
+    config = _composed(overrides, parsed, groups, search_folders(conf_dirs))
+    _refuse_resolvers_and_gaps(config)
+    try:
+        container: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        text = dict(_texts(OmegaConf.to_container(config, resolve=False))).get(str(error.full_key), "a reference")
+        raise UsageError(f"{error.full_key}: {text} leads nowhere", "references name keys, e.g. ${seed}") from error
+    return validation.read(container, parsed)
+
+
+def expand(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> list[list[str]]:
+    """The overrides of every run that comma lists in `overrides` ask for (`-m`)."""
+    return typed.product(overrides, options(conf_dirs))
+
+
+def chosen_sweep(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> str:
+    """The option of the group `sweep` that these overrides lead to; "" if none applies."""
+    composed = _hydra(overrides, search_folders(conf_dirs), return_hydra_config=True)
+    name = str(composed.hydra.runtime.choices["sweep"])
+    return name if name in options(conf_dirs)["sweep"] else ""
+
+
+def as_yaml(settings: Settings) -> str:
+    """The settings as YAML, passwords hidden."""
+    plain = json.loads(SETTINGS.dump_json(settings))
+    return redacted(OmegaConf.to_yaml(OmegaConf.create(plain)))
+
+
+def _composed(
+    overrides: Sequence[str], parsed: Sequence[Override], groups: Groups, folders: Sequence[Path]
+) -> DictConfig:
+    try:
+        return _hydra(overrides, folders)
+    except HydraException as error:
+        raise _diagnosis(error, overrides, parsed, groups, folders) from error
+    except YAMLError as error:
+        raise UsageError(f"a file of the configuration is not YAML: {' '.join(str(error).split())}") from error
+    except OmegaConfBaseException as error:
+        raise UsageError(f"the configuration does not fit together: {_first_line(error)}") from error
+
+
+def _hydra(overrides: Sequence[str], folders: Sequence[Path], *, return_hydra_config: bool = False) -> DictConfig:
+    path = ",".join(_quoted(f"file://{folder}") for folder in folders)
+    with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+        asked = [f"hydra.searchpath=[{path}]", *overrides]
+        return hydra_compose("config", overrides=asked, return_hydra_config=return_hydra_config)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _diagnosis(
+    error: HydraException,
+    overrides: Sequence[str],
+    parsed: Sequence[Override],
+    groups: Groups,
+    folders: Sequence[Path],
+) -> UsageError:
+    """Which override named a key that is not there; else what Hydra says, in one line."""
+    try:
+        choices = [text for text, each in zip(overrides, parsed, strict=True) if each.key_or_group in groups]
+        container: Any = OmegaConf.to_container(_hydra(choices, folders), resolve=False)
+    except (HydraException, OmegaConfBaseException):
+        return UsageError(f"the configuration does not compose: {_first_line(error)}")
+    known = {*validation.keys(container), *groups}
+    for override in parsed:
+        if override.key_or_group not in known:
+            return validation.unknown_key(override.key_or_group, container, groups)
+    return UsageError(f"the configuration does not compose: {_first_line(error)}")
+
+
+def _refuse_resolvers_and_gaps(config: DictConfig) -> None:
+    texts = list(_texts(OmegaConf.to_container(config, resolve=False)))
+    for key, text in texts:
+        if _RESOLVER.search(text):
+            raise UsageError(f"{key}: {text} calls a resolver", "only references such as ${seed} are read")
+    missing = [key for key, text in texts if text == MISSING]
+    if missing:
+        are = "are needed and have no defaults" if missing[1:] else "is needed and has no default"
+        raise UsageError(f"{', '.join(missing)} {are}", "give " + " ".join(f"{key}=..." for key in missing))
+
+
+def _texts(value: Any, above: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a configuration, with its key."""
+    if isinstance(value, str):
+        yield above, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, f"{above}.{key}" if above else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, above)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

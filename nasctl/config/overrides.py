@@ -1,0 +1,85 @@
+"""Overrides as typed on the command line, `KEY=VALUE`: read with Hydra's grammar, refused where they mislead."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from nasctl.config.groups import Groups, group_of
+from nasctl.databases import redacted
+from nasctl.errors import UsageError, nearest
+
+__all__ = ["parse", "product"]
+
+_SECRET = re.compile(r"(?i)\b(password|passwd|pwd|secret|token|api_?key)=")
+
+
+def parse(overrides: Sequence[str], groups: Groups) -> list[Override]:
+    """The overrides one by one, each with one value. Raises UsageError for whatever nasctl does not take."""
+    parsed = [_read(text, groups) for text in overrides]
+    for text, override in zip(overrides, parsed, strict=True):
+        if override.is_sweep_override():
+            quoted = _quoted(*text.split("=", 1))
+            raise UsageError(f"{text}: more than one value", f"-m makes one run of each; as one text: {quoted}")
+        _check_option(text, override.get_key_element(), override.value(), groups)
+    return parsed
+
+
+def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
+    """Every combination of the values in comma lists, choice(...) and range(...), the last one running fastest."""
+    alternatives = []
+    for text in overrides:
+        override = _read(text, groups)
+        if not override.is_sweep_override():
+            alternatives.append([text])
+        elif override.is_discrete_sweep():
+            key = override.get_key_element()
+            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise UsageError(f"{text}: -m takes lists, not intervals", f"e.g. {override.get_key_element()}=1,2,3")
+    return [list(combination) for combination in itertools.product(*alternatives)]
+
+
+def _read(text: str, groups: Groups) -> Override:
+    key, equals, value = text.partition("=")
+    if redacted(text) != text or _SECRET.search(value):
+        raise UsageError(
+            f"{key}: an override must not hold a password, since every user can list this command",
+            "set the environment variable NASCTL_STORE_URL, or use a .pgpass file",
+        )
+    if text.startswith(("+", "~")):
+        what = "adds keys, and every key is there already" if text[0] == "+" else "removes keys, and all are needed"
+        plain = text.lstrip("+~")
+        raise UsageError(f"{text}: {text[0]}KEY {what}", f"{plain}" if equals else "set it: KEY=VALUE")
+    if not equals or not key:
+        raise UsageError(f"{text}: not an override", group_of(value or text, groups))
+    if key.startswith("hydra.") or "@" in key:
+        raise UsageError(f"{text}: nasctl sets {'hydra.*' if '@' not in key else 'packages'} itself", "see --conf DIR")
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise UsageError(f"{text}: this value cannot be read", f"quoted it can: {_quoted(key, value)}") from error
+
+
+def _quoted(key: str, value: str) -> str:
+    """The override as a shell takes it, with its value as one text: 'file="a,b.csv"'."""
+    inner = value.strip("'\"").replace("\\", "\\\\").replace('"', '\\"')
+    return shlex.quote(f'{key}="{inner}"')
+
+
+def _check_option(text: str, key: str, value: object, groups: Groups) -> None:
+    """A group takes its options only. Hydra would pass over a misspelt optional group (sweep) without a word."""
+    group, _, last = key.partition(".")
+    if last == "name" and value in groups.get(group, ()):
+        raise UsageError(f"{text}: sets the name and nothing else", f"{group}={value} chooses it")
+    if key not in groups or value in groups[key]:
+        return
+    if not isinstance(value, str):
+        raise UsageError(f"{text}: {key} takes one of its options", nearest("", groups[key]))
+    raise UsageError(f"{text}: there is no {key} called {value}", nearest(value, groups[key]))

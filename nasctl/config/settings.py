@@ -1,0 +1,98 @@
+"""What a command was asked for, complete: every key of conf/config.yaml and of the chosen groups, typed and frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from nasctl.specs import (
+    STRICT,
+    DatasetSpec,
+    Domain,
+    EmbeddingSpec,
+    Hyperparameters,
+    ModelSpec,
+    Positive,
+    SamplerSpec,
+)
+
+__all__ = ["SETTINGS", "CellSettings", "DataSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class CellSettings:
+    """Where the cells of the recurrent layers come from."""
+
+    name: Literal["lstm"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class StudySettings:
+    """A study's name (None: from its parts), its sweep's number of trials, and what it searches.
+
+    In `space`, `hidden`, `dropout` and `variational_dropout` stand for one parameter per layer or place; None says that
+    a parameter is not searched after all. Both are empty where no sweep applies.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
+    space: dict[str, Domain | None]
+    trials: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataSettings:
+    """Where data sets and vectors lie; None: where the environment says."""
+
+    root: str | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class StoreSettings:
+    """Where everything is kept: a folder, and optionally databases elsewhere."""
+
+    root: str
+    url: str | None
+    tracking: str | None
+    durability: Literal["normal", "full"]
+    experiment: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Timeouts:
+    """How long to wait for a worker: between its beats, in silence, for one epoch, and after a stop."""
+
+    beat: Seconds
+    silence: Seconds
+    epoch: Seconds
+    grace: Seconds
+
+
+@dataclass(frozen=True, config=STRICT)
+class Settings:
+    """Everything that a command can be asked for. Its defaults are conf/'s, there are none here."""
+
+    dataset: DatasetSpec
+    embedding: EmbeddingSpec
+    model: ModelSpec
+    cell: CellSettings
+    layers: str | None
+    training: Hyperparameters
+    precision: Literal["fp32"]
+    study: StudySettings
+    sampler: SamplerSpec
+    trials: Positive | None
+    workers: Positive | Literal["auto"]
+    seed: int
+    retries: Annotated[int, Field(ge=0)]
+    max_failed: Annotated[int, Field(ge=0)]
+    device: Literal["auto", "cpu", "cuda"]
+    data: DataSettings
+    store: StoreSettings
+    timeouts: Timeouts
+
+
+SETTINGS = TypeAdapter(Settings)

@@ -1,0 +1,106 @@
+"""The space of a study as the sampler sees it: one parameter per layer or place, in a fixed order."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+
+from pydantic import TypeAdapter, ValidationError
+
+from nasctl.config.settings import Settings
+from nasctl.data.metrics import LOSSES
+from nasctl.errors import UsageError, nearest
+from nasctl.specs import Choice, Domain, FloatRange, LayerSpec, Task, TrainingSpec, Value
+
+__all__ = ["expand_space"]
+
+ORDER = (
+    "batch_size",
+    "learning_rate",
+    "loss",
+    "weight_decay",
+    "grad_norm",
+    "hidden",
+    "dropout",
+    "variational_dropout",
+    "epochs",
+    "patience",
+    "seed",
+)
+"""Every hyperparameter that a space may search, in the order in which a sampler draws."""
+
+
+def expand_space(settings: Settings, layers: int, places: int, task: Task | None) -> tuple[tuple[str, Domain], ...]:
+    """What is searched, by name: `hidden_1`, ... and `variational_dropout_1`, ... per recurrent layer, `dropout_1`, ...
+    per place. A domain given for one of them (`hidden_2`) stands before that of its stem.
+
+    Losses that do not fit `task` are left out (None: not known yet, all stay). Raises UsageError for a parameter that
+    does not exist, and for a domain with values that it cannot take.
+    """
+    asked = {name: domain for name, domain in settings.study.space.items() if domain is not None}
+    counts = {"hidden": layers, "variational_dropout": layers, "dropout": places}
+    single = {stem: [f"{stem}_{number}" for number in range(1, count + 1)] for stem, count in counts.items()}
+    expected = [name for stem in ORDER for name in single.get(stem, [stem])]
+    for name in settings.study.space:
+        if name not in expected and name not in counts:
+            raise UsageError(
+                f"study.space.{name}: {settings.model.name} has no such parameter", nearest(name, expected)
+            )
+    for name, domain in asked.items():
+        _check(name, domain)
+    space: list[tuple[str, Domain]] = []
+    for stem in ORDER:
+        for name in single.get(stem, [stem]):
+            own = settings.study.space.get(name, asked.get(stem))
+            if own is not None:
+                space.append((name, _fitting(own, task) if name == "loss" else own))
+    return tuple(space)
+
+
+def _fitting(domain: Domain, task: Task | None) -> Domain:
+    if task is None or not isinstance(domain, Choice):
+        return domain
+    left = tuple(loss for loss in domain.choices if LOSSES.get(str(loss)) == task)
+    if not left:
+        fit = [loss for loss, suited in LOSSES.items() if suited == task]
+        raise UsageError(
+            f"study.space.loss.choices={_listed(domain.choices)}: none fits a {task}", f"take {' or '.join(fit)}"
+        )
+    return Choice("choice", left)
+
+
+def _check(name: str, domain: Domain) -> None:
+    """Both ends of a range, or every choice, must be values that the hyperparameter can take."""
+    key = f"study.space.{name}"
+    if isinstance(domain, Choice):
+        ends: Mapping[str, tuple[Value, ...]] = {f"{key}.choices": domain.choices}
+        if len(set(domain.choices)) < len(domain.choices):
+            raise UsageError(f"{key}.choices={_listed(domain.choices)}: a value stands twice", "say each value once")
+    else:
+        ends = {f"{key}.low": (domain.low,), f"{key}.high": (domain.high,)}
+        if domain.low >= domain.high:
+            raise UsageError(f"{key}: low {domain.low} is not below high {domain.high}")
+        if domain.log and domain.low <= 0:
+            raise UsageError(f"{key}: a logarithmic scale begins above 0, not at {domain.low}", f"{key}.log=false")
+    whole = not isinstance(domain, FloatRange)
+    for place, values in ends.items():
+        for value in values:
+            try:
+                _type_of(name).validate_python(value if whole else float(value), strict=True)
+            except ValidationError as error:
+                what = error.errors()[0]["msg"].removeprefix("Input should be ")
+                raise UsageError(f"{place}: {value} cannot be a {name}: it takes {what}") from None
+
+
+def _type_of(name: str) -> TypeAdapter[object]:
+    """What one value of this parameter can be: the type of a spec's field, or of the entries of a tuple there."""
+    stem, _, number = name.rpartition("_")
+    field = stem if number.isdigit() else name
+    spec = LayerSpec if field == "hidden" else TrainingSpec
+    hint = typing.get_type_hints(spec, include_extras=True)[next(f.name for f in fields(spec) if f.name == field)]
+    return TypeAdapter(typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint)
+
+
+def _listed(values: tuple[Value, ...]) -> str:
+    return f"[{','.join(map(str, values))}]"

@@ -1,0 +1,171 @@
+"""Three ways to write a table: Markdown to read, LaTeX to print, CSV to compute with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from nasctl.reports.table import Cell, Column, Kind, Table
+
+MISSING = "–"  # noqa: RUF001 - a dash, not a minus: no number begins here
+_LEFT: frozenset[Kind] = frozenset({"text"})
+
+
+def markdown(table: Table) -> str:
+    """GitHub's Markdown, columns padded so that it reads well as it is; a missing cell is a dash."""
+    heads = [_markdown_text(column.title) for column in table.columns]
+    body = [[_markdown_text(text) for text in row] for row in _shown(table)]
+    widths = [max(3, *(len(row[i]) for row in [heads, *body])) for i in range(len(heads))]
+    rules = [
+        "-" * width if column.kind in _LEFT else "-" * (width - 1) + ":"
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    lines = [_markdown_line(row, widths, table.columns) for row in [heads, rules, *body]]
+    notes = [f"- {_markdown_text(note)}" for note in table.notes]
+    return "\n".join([f"### {_markdown_text(table.title)}", "", *lines, *(["", *notes] if notes else [])]) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A table environment with booktabs' rules; notes stand below it in small print."""
+    heads = [_latex_text(column.title) for column in table.columns]
+    body = [[_latex_text(text) for text in row] for row in _shown(table)]
+    shape = "".join("l" if column.kind in _LEFT else "r" for column in table.columns)
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_latex_text(table.title)}}}",
+        f"\\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', table.name)}}}",
+        f"\\begin{{tabular}}{{{shape}}}",
+        "\\toprule",
+        " & ".join(heads) + " \\\\",
+        "\\midrule",
+        *(" & ".join(row) + " \\\\" for row in body),
+        "\\bottomrule",
+        "\\end{tabular}",
+        *(f"\n\\smallskip\n{{\\footnotesize {_latex_text(note)}\\par}}" for note in table.notes),
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(table: Table) -> str:
+    """CSV: numbers in full, an interval as two columns, a missing cell empty; no title and no notes.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([_csv_text(head) for column in table.columns for head in _csv_heads(column)])
+    for row in table.rows:
+        cells = zip(row, table.columns, strict=True)
+        writer.writerow([part for cell, column in cells for part in _csv_parts(cell, column.kind)])
+    return stream.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a table is written, and the ending of the file that it is written to."""
+
+    render: Callable[[Table], str]
+    ending: str
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "markdown": Format(markdown, ".md"),
+        "latex": Format(latex, ".tex"),
+        "csv": Format(comma_separated, ".csv"),
+    }
+)
+
+
+def _shown(table: Table) -> list[list[str]]:
+    return [[_text(cell, column.kind) for cell, column in zip(row, table.columns, strict=True)] for row in table.rows]
+
+
+def _text(cell: Cell, kind: Kind) -> str:
+    """A cell as people read it."""
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return MISSING
+    if isinstance(cell, tuple):
+        return f"{cell[0]:.1f} to {cell[1]:.1f}"
+    if isinstance(cell, str):
+        return cell
+    return _NUMBERS[kind](cell)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: 42 s, 12 min, 3.5 h, 4.2 d."""
+    for limit, unit, size in ((100, "s", 1), (6_000, "min", 60)):
+        if round(seconds / size) * size < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+
+
+_NUMBERS: Mapping[Kind, Callable[[float], str]] = {
+    "count": "{:,}".format,
+    "score": "{:.1f}".format,
+    "difference": "{:+.1f}".format,
+    "real": "{:.4g}".format,
+    "seconds": duration,
+}
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "[": "{[}",  # a row must not begin with what the line break before it takes for its argument
+    "*": "{*}",
+    MISSING: "--",
+}
+
+
+def _markdown_text(text: str) -> str:
+    """Text that stays text: no cell ends early, nothing becomes HTML, code, a link or emphasis."""
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", _CONTROLS.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def _markdown_line(cells: list[str], widths: list[int], columns: tuple[Column, ...]) -> str:
+    padded = [
+        cell.ljust(width) if column.kind in _LEFT else cell.rjust(width)
+        for cell, width, column in zip(cells, widths, columns, strict=True)
+    ]
+    return f"| {' | '.join(padded)} |"
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in _CONTROLS.sub(" ", text))
+
+
+def _csv_heads(column: Column) -> list[str]:
+    head = column.key or column.title
+    return [f"{head} low", f"{head} high"] if column.kind == "interval" else [head]
+
+
+def _csv_parts(cell: Cell, kind: Kind) -> list[str | int | float]:
+    if isinstance(cell, str):
+        return [_csv_text(cell)]
+    parts = cell if isinstance(cell, tuple) else (cell,) * (2 if kind == "interval" else 1)
+    return ["" if part is None or not math.isfinite(part) else part for part in parts]
+
+
+def _csv_text(text: str) -> str:
+    plain = _CONTROLS.sub(" ", text)
+    return f"'{plain}" if plain.lstrip().startswith(("=", "+", "-", "@")) else plain

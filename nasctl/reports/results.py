@@ -1,0 +1,124 @@
+"""What the tables are made of: one `Result` per study or single run, read back from the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nasctl.data.metrics import METRICS
+from nasctl.tracking import tags as tag
+from nasctl.tracking.records import FINAL_STATES, StoredRun, Tracker
+from nasctl.tracking.totals import add_up, read_back
+
+LETTERS: Mapping[str, str] = {"lstm": "L", "searched": "E", "random": "R", "transferred": "T"}
+"""The paper's letter of a layer whose cell comes from there; any other keeps the C for cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A study by its best trial, or a single run.
+
+    `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `dev` and `test` are the
+    `metric` as a fraction; None if not known (yet). `seconds` were spent on all trials together. `hyperparameters` are
+    the best trial's, as text. `predictions` is a file that is there, or None.
+    """
+
+    kind: str
+    name: str
+    dataset: str
+    embedding: str
+    model: str
+    rnn: str
+    vectors: str
+    state: str
+    metric: str
+    trials: int
+    dev: float | None
+    test: float | None
+    seconds: float
+    parameters: int | None
+    hyperparameters: Mapping[str, str] = field(hash=False)
+    predictions: Path | None
+
+    @property
+    def scale(self) -> float:
+        """What a score is multiplied by to be shown."""
+        return METRICS[self.metric].scale if self.metric in METRICS else 1.0
+
+    def shown(self, value: float | None) -> float | None:
+        """A score as it is shown: a fraction times 100."""
+        return None if value is None else value * self.scale
+
+
+def paper_letters(cell: str, layers: str) -> str:
+    """The paper's letters: ("random", "CL") becomes "RL", ("lstm", "C") becomes "L"."""
+    return layers.replace("C", LETTERS.get(cell, "C"))
+
+
+def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) -> tuple[Result, ...]:
+    """Every study that has a trial, then every single run that ended well, each sorted by name.
+
+    Of single runs that share a name the newest counts.
+    """
+    found: dict[tuple[int, str], Result] = {}
+    if "study" in kinds:
+        for study in tracker.runs("study"):
+            result = _study(tracker, study)
+            if result is not None:
+                found.setdefault((0, result.name), result)
+    if "run" in kinds:
+        for run in tracker.runs("run"):
+            if run.state == "finished":
+                found.setdefault((1, run.tags.get(tag.NAME, run.id)), _result(run, run, 1, run.metrics["seconds"]))
+    return tuple(result for _, result in sorted(found.items()))
+
+
+def _study(tracker: Tracker, study: StoredRun) -> Result | None:
+    """The result of a study; while it goes on, by what its trials say so far."""
+    totals, best = read_back(study), study.tags.get(tag.BEST_TRIAL)
+    if totals is not None and best is not None:
+        chosen = next(iter(tracker.runs("trial", {tag.STUDY: study.study, tag.TRIAL: best})), None)
+        return _result(study, chosen or study, totals.trials, totals.seconds)
+    trials = list(tracker.runs("trial", {tag.STUDY: study.study}))
+    chosen = best_trial(trials)
+    if chosen is None:
+        return None
+    totals = add_up(trials)
+    return _result(study, chosen, totals.trials, totals.seconds)
+
+
+def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
+    """The finished trial with the best value; of equal ones the earliest."""
+    finished = [trial for trial in trials if trial.state in FINAL_STATES and "value" in trial.metrics]
+    if not finished:
+        return None
+    metric = METRICS.get(finished[0].tags.get(tag.METRIC, ""))
+    sign = -1.0 if metric is None or metric.direction == "maximize" else 1.0
+    return min(finished, key=lambda trial: (sign * trial.metrics["value"], trial.trial or 0))
+
+
+def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Result:
+    metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
+    # Then the run itself holds what the final evaluation gave; a study that goes on may hold that of an earlier end.
+    ended = f"test/{metric}" in run.metrics and run.state != "running"
+    numbers = run.metrics if ended else best.metrics
+    file = run.artifacts / "predictions.jsonl" if run.artifacts else None
+    return Result(
+        kind=run.kind,
+        name=run.study or run.tags.get(tag.NAME, run.id),
+        dataset=run.tags.get(tag.DATASET, ""),
+        embedding=run.tags.get(tag.EMBEDDING, ""),
+        model=run.tags.get(tag.MODEL, ""),
+        rnn=paper_letters(run.tags.get(tag.CELL, ""), run.tags.get(tag.LAYERS, "")),
+        vectors=run.tags.get(tag.VECTORS, ""),
+        state=run.state,
+        metric=metric,
+        trials=trials,
+        dev=numbers.get(f"dev/{metric}", numbers.get("value")),
+        test=numbers.get(f"test/{metric}") if ended else None,
+        seconds=seconds,
+        parameters=int(numbers["parameters"]) if "parameters" in numbers else None,
+        hyperparameters=best.params,
+        predictions=file if file is not None and file.is_file() else None,
+    )

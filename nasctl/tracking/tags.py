@@ -1,0 +1,89 @@
+"""The flat tags by which runs are found, filtered and grouped, on a study and on each of its trials alike.
+
+All start with `nasctl.` and hold text. The labels (dataset, embedding, model, cell, layers, sweep, vectors...) come
+from the caller; what follows from a record, and the keys by which a tracker finds its runs again, is added here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nasctl.tracking.records import RunRecord, TrialEntry
+
+PREFIX = "nasctl."
+
+KIND = "nasctl.kind"  # study, trial or run
+STUDY = "nasctl.study"
+TRIAL = "nasctl.trial"
+NAME = "nasctl.name"  # of a single run
+
+DATASET = "nasctl.dataset"
+EMBEDDING = "nasctl.embedding"
+MODEL = "nasctl.model"
+CELL = "nasctl.cell"  # where the cells come from: lstm, searched, random, transferred...
+LAYERS = "nasctl.layers"  # where they stand: one letter per recurrent layer
+SWEEP = "nasctl.sweep"
+VECTORS = "nasctl.vectors"  # the file name of the word vectors (the paper's: glove.6B.300d.txt), or how they were made
+
+ROLE = "nasctl.role"
+STATE = "nasctl.state"
+REASON = "nasctl.reason"
+DIGEST = "nasctl.digest"
+METRIC = "nasctl.metric"
+DEVICE = "nasctl.device"
+THREADS = "nasctl.threads"
+BACKEND = "nasctl.backend"
+RESULT_VERSION = "nasctl.result_version"
+VERSION = "nasctl.version"
+ATTEMPTS = "nasctl.attempts"
+DUPLICATE_OF = "nasctl.duplicate_of"  # the trial whose known result this one was told
+BEST_TRIAL = "nasctl.best_trial"  # on a study: the number of the trial that its final run comes from
+
+REASON_LENGTH = 2_000
+"""Characters of a failure's reason that are kept; stores limit a tag's length."""
+
+
+def label_tags(labels: Mapping[str, str]) -> dict[str, str]:
+    """A study's labels as tags: {"dataset": "sick"} becomes {"nasctl.dataset": "sick"}."""
+    return {PREFIX + name: text for name, text in labels.items()}
+
+
+def record_tags(record: RunRecord) -> dict[str, str]:
+    """What a record says in words: role, state, device, versions, and each layer's cell."""
+    tags = {
+        ROLE: record.role,
+        STATE: record.state,
+        DIGEST: record.digest,
+        METRIC: record.metric,
+        DEVICE: record.device,
+        THREADS: str(record.threads),
+        BACKEND: record.backend,
+        RESULT_VERSION: str(record.result_version),
+    }
+    if record.reason:
+        tags[REASON] = record.reason[:REASON_LENGTH]
+    for name, version in record.versions.items():
+        tags[VERSION if name == "nasctl" else PREFIX + name] = version
+    for place, cell in enumerate(record.cells, 1):
+        tags |= {f"{PREFIX}{key}_{place}": text for key, text in cell.items()}
+    return tags
+
+
+def study_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """All tags of a study's own run that has just begun, or goes on."""
+    return {**tags, KIND: "study", STUDY: study, STATE: "running"}
+
+
+def trial_tags(study: str, entry: TrialEntry) -> dict[str, str]:
+    """All tags of a trial's run."""
+    return {**record_tags(entry.record), **entry.tags, KIND: "trial", STUDY: study, TRIAL: str(entry.number)}
+
+
+def run_tags(name: str, entry: TrialEntry) -> dict[str, str]:
+    """All tags of a single run."""
+    return {**record_tags(entry.record), **entry.tags, KIND: "run", NAME: name}
+
+
+def trial_name(study: str, number: int) -> str:
+    """What a trial's run is called: `sick-glove-blm-L/t0042`."""
+    return f"{study}/t{number:04d}"

@@ -1,0 +1,1 @@
+"""What comes next, and who writes: studies and the scheduler."""

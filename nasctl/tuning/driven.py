@@ -1,0 +1,302 @@
+"""One study as it is driven: what to hand out next, and what an answer means for it. It knows no workers.
+
+First come trials, until exactly as many as wanted have finished; then the best trial's checkpoint is evaluated, once
+("final"). If that checkpoint is lost, its run is trained again before ("again").
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from nasctl.errors import FailedTrialsError, StateMismatchError
+from nasctl.specs import RUN, StudySpec, study_identity
+from nasctl.tracking.records import RunRecord, flat_metrics
+from nasctl.tracking.tags import BEST_TRIAL, label_tags, record_tags
+from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
+from nasctl.tuning.folders import Kept, StudyFolder
+from nasctl.tuning.known import KnownRuns
+from nasctl.tuning.outcomes import failed_record, settled, tracked
+from nasctl.tuning.study import TrialStore
+from nasctl.tuning.trials import Asked, Ended, Failure
+from nasctl.tuning.writer import StudyLog, TrackerWriter
+from nasctl.workers.jobs import PREDICTIONS
+from nasctl.workers.protocol import Drop, Job, JobKind, Keep
+
+Purpose = Literal["trial", "again", "final"]
+
+KINDS: Mapping[str, Mapping[Purpose, JobKind]] = {
+    "run": {"trial": "run", "again": "run", "final": "evaluate"},
+    "noop": {"trial": "noop", "again": "noop", "final": "noop"},
+}
+
+
+@dataclass(frozen=True)
+class StudyOrder:
+    """A study to be driven. `config` is its configuration in YAML, kept beside it; `options` are the no-op job's."""
+
+    spec: StudySpec
+    config: str
+    kind: Literal["run", "noop"] = "run"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job of this study: a trial, or a later use of one."""
+
+    purpose: Purpose
+    asked: Asked
+
+    @property
+    def attempt(self) -> int:
+        """Counts from 1."""
+        return len(self.asked.failures) + 1
+
+
+class DrivenStudy:
+    """The state of one study. `known` is shared by all studies of a scheduler, `writer` is None without a tracker.
+
+    `failures` has the reason of each trial that this process has seen fail for good.
+    """
+
+    def __init__(
+        self,
+        order: StudyOrder,
+        trials: TrialStore,
+        folder: StudyFolder,
+        known: KnownRuns[DrivenStudy],
+        writer: TrackerWriter | None,
+    ) -> None:
+        self.order, self.spec, self.name = order, order.spec, order.spec.name
+        self.trials, self._folder, self._known, self._writer = trials, folder, known, writer
+        self._pending = deque(trials.unfinished)
+        self._out: set[tuple[Purpose, int]] = set()
+        self._waiting = 0
+        self._kept: dict[int, Kept] = {}
+        self._slots: dict[int, int] = {}
+        self._late: Task | None = None  # "again" or "final", to be handed out
+        self.final: RunRecord | None = None
+        self.failures: list[str] = []
+        self.ended = False
+        self._log = StudyLog(
+            self.name,
+            label_tags(self.spec.labels),
+            order.config,
+            lambda number: tracked(trials.ended(number), self.spec.labels),
+            trials.ended_numbers(),
+        )
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are out."""
+        return len(self._out)
+
+    def begin(self) -> Iterator[Event]:
+        """Write down what the study is, remove what an earlier scheduler left, and tell how far it is."""
+        trials, best = self.trials, self.trials.best
+        self._folder.describe(study_identity(self.spec), self.order.config)
+        needed = [asked.number for asked in self._pending] + ([best.number] if best else [])
+        self._folder.clear_all_but([str(number) for number in needed])
+        if self._writer is not None:
+            self._writer.begin(self._log)
+        value = best.value if best else None
+        yield StudyStarted(self.name, self.spec.trials, trials.finished, trials.failed, len(self._pending), value)
+        yield from self._advance()
+
+    # --- handing out --------------------------------------------------------------------------------------------------
+
+    def next_task(self) -> Task | None:
+        """The next job, if there is one now. What is known already, or being computed, is no job."""
+        task, self._late = (self._late, None) if self._late is not None else (self._next_trial(), None)
+        if task is not None:
+            self._out.add((task.purpose, task.asked.number))
+        return task
+
+    def _next_trial(self) -> Task | None:
+        while self._may_begin():
+            asked = self._pending.popleft() if self._pending else self.trials.ask()
+            if (hit := self._known.result(asked)) is not None:
+                self.trials.tell(hit)
+                return None  # to be made durable first
+            if self._known.begin(asked.digest, self, asked):
+                return Task("trial", asked)
+            self._waiting += 1
+        return None
+
+    def _may_begin(self) -> bool:
+        in_flight = len(self._out) + self._waiting
+        wanted = self.spec.trials - self.trials.totals.trials
+        return not self.ended and in_flight < min(wanted, self.spec.in_flight)
+
+    def job(self, task: Task) -> Job:
+        """What a worker is told of a task."""
+        asked, final = task.asked, task.purpose == "final"
+        name = str(asked.number) if task.purpose == "trial" else task.purpose
+        return Job(
+            job=f"{self.name}/{name}",
+            attempt=task.attempt,
+            kind=KINDS[self.order.kind][task.purpose],
+            spec=RUN.dump_python(asked.run, mode="json"),
+            role="final" if final else "trial",
+            scratch=str(self._folder.scratch("final" if final else str(asked.number))),
+            weights=str(self._folder.checkpoint) if final else None,
+            record=self.trials.ended(asked.number).record if final else None,
+            options=dict(self.order.options),
+        )
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def answer(self, task: Task, job: Job, record: RunRecord, *, weights: bool) -> Keep | Drop:
+        """Whether the weights of a job that is done are kept.
+
+        Raises StateMismatchError if a run that was trained again is another than before.
+        """
+        if task.purpose == "again":
+            before = self.trials.ended(task.asked.number).record.value
+            if record.value != before:
+                raise StateMismatchError(
+                    f"trial {task.asked.number} of {self.name} was trained again, because its checkpoint is lost, and "
+                    f"has another dev {record.metric}: {record.value} instead of {before}",
+                    "was it first trained on another device, or with other versions? study.name=OTHER starts anew",
+                )
+        better = task.purpose == "trial" and self.trials.is_better(task.asked.number, settled(record).value)
+        if weights and (better or task.purpose == "again"):
+            return Keep(job.job, job.attempt, str(self._folder.trial_checkpoint(task.asked.number)))
+        return Drop(job.job, job.attempt)
+
+    def complete(self, task: Task, record: RunRecord, slot: int, sha256: str | None) -> Iterator[Event]:
+        """A job is done and its weights are settled: kept, with this SHA-256, or not."""
+        self._out.discard((task.purpose, task.asked.number))
+        if task.purpose == "trial":
+            self._slots[task.asked.number] = slot
+            if sha256 is not None:
+                self._kept[task.asked.number] = Kept(task.asked.number, task.asked.digest, sha256)
+            self.trials.tell(Ended(task.asked, settled(record), None))
+        elif task.purpose == "again":
+            if sha256 is not None:
+                self._folder.place(Kept(task.asked.number, task.asked.digest, sha256))
+            yield from self._advance()
+        else:
+            yield from self._finish(task.asked.number, record)
+
+    def fail(self, task: Task, failure: Failure) -> Iterator[Event]:
+        """An attempt came to nothing: hand the task out again, or give it up once all of its attempts are used."""
+        self._out.discard((task.purpose, task.asked.number))
+        exhausted = len(task.asked.failures) >= self.spec.retries
+        reason, detail = failure["reason"], failure["detail"]
+        if task.purpose != "trial":
+            if exhausted:
+                raise FailedTrialsError(
+                    f"the {task.purpose} run of {self.name} (trial {task.asked.number}) failed: {reason}: {detail}",
+                    "the trials are safe; the same command tries it again",
+                )
+            self._late = replace(task, asked=replace(task.asked, failures=(*task.asked.failures, failure)))
+        else:
+            asked = self.trials.note_failure(task.asked, failure)
+            if exhausted:
+                self.failures.append(f"{reason}: {detail}")
+                self.trials.tell(Ended(asked, failed_record(asked), None))
+                return
+            self._release(asked)
+        yield JobRepeated(self.name, task.asked.number, task.purpose, task.attempt, reason, detail)
+
+    def release(self, task: Task) -> None:
+        """A job was left unfinished through no fault of its own: it comes first the next time."""
+        self._out.discard((task.purpose, task.asked.number))
+        if task.purpose == "trial":
+            self._release(task.asked)
+        else:
+            self._late = task
+
+    def _release(self, asked: Asked) -> None:
+        self._pending.appendleft(asked)
+        for study, waiting in self._known.end(asked.digest, None):
+            study.resume(waiting)
+
+    def resume(self, asked: Asked) -> None:
+        """A trial that waited for another's result is to be computed after all, or told that result."""
+        self._waiting -= 1
+        self._pending.append(asked)
+
+    # --- making it durable --------------------------------------------------------------------------------------------
+
+    def settle(self) -> Iterator[Event]:
+        """Make what was told durable, and let everybody know."""
+        committed = self.trials.commit()
+        for trial in committed:
+            yield from self._settle(trial)
+        if committed:
+            yield from self._advance()
+
+    def _settle(self, trial: Ended) -> Iterator[Event]:
+        number, trials = trial.asked.number, self.trials
+        best = trials.best is not None and trials.best.number == number
+        kept, slot = self._kept.pop(number, None), self._slots.pop(number, None)
+        if best and kept is not None:
+            self._folder.place(kept)
+        self._folder.clear(str(number))
+        if trial.duplicate_of is None:
+            for study, waiting in self._known.end(trial.asked.digest, (self.name, number) if trial.counts else None):
+                study.resume(waiting)
+        if self._writer is not None:
+            self._writer.trial(self._log, tracked(trial, self.spec.labels))
+        yield TrialEnded(self.name, number, slot, trial.record, trial.duplicate_of, trials.finished, trials.failed)
+        if best:
+            yield BestChanged(self.name, number, trial.record.value)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> Iterator[Event]:
+        """Once enough trials have finished: evaluate the best one, train it again before, or end."""
+        trials, best = self.trials, self.trials.best
+        if self.ended or best is None or trials.finished < self.spec.trials or self._out or self._late is not None:
+            return
+        known, stored = trials.ended(best.number), trials.final
+        if known.record.state == "diverged":
+            yield Warned(f"every trial of {self.name} diverged: there is nothing to evaluate")
+            yield self._end(None)
+            return
+        if stored is not None and stored[0] == best.number:
+            yield self._end(stored[1])
+            return
+        if stored is not None:
+            yield Warned(f"{self.name} has a better trial than the one evaluated before: test data is used once more")
+        asked = replace(known.asked, failures=())
+        if self._folder.kept_checkpoint(asked.number, asked.digest) is not None:
+            self._late = Task("final", asked)
+        else:
+            yield Warned(f"the checkpoint of {self.name}'s best trial, {best.number}, is lost: it is trained again")
+            self._late = Task("again", asked)
+
+    def _finish(self, number: int, record: RunRecord) -> Iterator[Event]:
+        before = self.trials.ended(number).record
+        if not math.isclose(record.dev[record.metric], before.value, abs_tol=1e-6):
+            yield Warned(
+                f"trial {number} of {self.name} had dev {record.metric} {before.value}, its checkpoint has "
+                f"{record.dev[record.metric]}"
+            )
+        os.replace(self._folder.scratch("final") / PREDICTIONS, self._folder.predictions)
+        self._folder.clear("final")
+        self.trials.set_final(number, record)
+        yield self._end(record)
+
+    def _end(self, final: RunRecord | None) -> StudyEnded:
+        self.final, self.ended, best = final, True, self.trials.best
+        if self._writer is not None:
+            metrics, tags = self.trials.totals.metrics(), {}
+            if final is not None and best is not None:
+                metrics |= flat_metrics(final)
+                tags = {**record_tags(final), BEST_TRIAL: str(best.number)}
+            files = [path for path in (self._folder.checkpoint, self._folder.predictions) if path.exists()]
+            self._writer.end(self._log, "finished", metrics, tags, files)
+        return StudyEnded(self.name, self.trials.finished, self.trials.failed, best.number if best else None, final)
+
+    def leave(self, state: Literal["interrupted", "failed"]) -> None:
+        """Tell the tracker that the study goes on another time, if ever."""
+        if not self.ended and self._writer is not None:
+            self._writer.end(self._log, state, self.trials.totals.metrics(), {}, [])

@@ -1,0 +1,165 @@
+"""A study's folder: who owns it, its identity and configuration for people to read, and its one checkpoint.
+
+`studies/<name>/` below the store holds: lock and owner.json, identity.json, config.yaml, best.safetensors with
+best.json (whose it is), predictions.jsonl, and scratch/ (one folder per job, gone when its trial is told).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from nasctl.errors import MachineError, StateMismatchError
+from nasctl.files import file_sha256, write_atomically
+
+SPARE_BYTES = 200 * 1000 * 1000
+"""What must stay free on the disk beside the estimate."""
+
+CHECKPOINT = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Whose checkpoint it is: the trial's number, its run's digest, and the file's SHA-256."""
+
+    number: int
+    digest: str
+    sha256: str
+
+
+class StudyFolder:
+    """The one place that knows the names of a study's files."""
+
+    def __init__(self, root: Path, study: str) -> None:
+        self.study = study
+        self.path = root / "studies" / study
+        self._lock = filelock.FileLock(self.path / "lock")
+        self._owner = self.path / "owner.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best trial's weights."""
+        return self.path / CHECKPOINT
+
+    @property
+    def predictions(self) -> Path:
+        """The final evaluation's predictions."""
+        return self.path / "predictions.jsonl"
+
+    def scratch(self, job: str) -> Path:
+        """The folder that a job may write to."""
+        return self.path / "scratch" / job
+
+    # --- owner --------------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> None:
+        """Become the one scheduler of this study. The lock of one that has died is free by itself.
+
+        Raises StateMismatchError if another one lives, MachineError if the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)
+            started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": started}
+            write_atomically(self._owner, json.dumps(owner))
+        except filelock.Timeout:
+            raise StateMismatchError(
+                f"the study {self.study} is driven by another scheduler: {self._described_owner()}",
+                "wait for it or stop it; study.name=OTHER starts another study",
+            ) from None
+        except OSError as error:
+            self._lock.release()
+            raise MachineError(
+                f"the store's folder {self.path} cannot be written: {error.strerror or error}", "store.root=FOLDER"
+            ) from error
+
+    def release(self) -> None:
+        """Let another scheduler have the study."""
+        if self._lock.is_locked:
+            self._owner.unlink(missing_ok=True)
+            self._lock.release()
+
+    def _described_owner(self) -> str:
+        try:
+            owner = json.loads(self._owner.read_text("utf-8"))
+            return f"process {owner['pid']} on {owner['host']}, since {owner['start']}"
+        except (OSError, ValueError, KeyError):
+            return "it has just begun"
+
+    # --- for people ---------------------------------------------------------------------------------------------------
+
+    def describe(self, identity: Any, config: str) -> None:
+        """Write down what the study is, beside what it makes."""
+        write_atomically(self.path / "identity.json", json.dumps(identity, indent=2))
+        write_atomically(self.path / "config.yaml", config)
+
+    # --- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def trial_checkpoint(self, number: int) -> Path:
+        """Where a trial's worker writes the weights that may become the study's."""
+        return self.scratch(str(number)) / CHECKPOINT
+
+    def place(self, kept: Kept) -> None:
+        """Make a trial's checkpoint the study's. Killed in between, `kept_checkpoint` still tells the truth."""
+        write_atomically(self.path / "best.json", json.dumps(asdict(kept)))
+        os.replace(self.trial_checkpoint(kept.number), self.checkpoint)
+
+    def kept_checkpoint(self, number: int, digest: str) -> Path | None:
+        """The whole checkpoint of the run `digest`, or None. One that was written but not yet placed is placed now."""
+        waiting = self.trial_checkpoint(number)
+        if waiting.exists():
+            self.place(Kept(number, digest, file_sha256(waiting)))
+        try:
+            kept = Kept(**json.loads((self.path / "best.json").read_text("utf-8")))
+            whole = kept.digest == digest and file_sha256(self.checkpoint) == kept.sha256
+        except (OSError, ValueError, TypeError):
+            return None
+        return self.checkpoint if whole else None
+
+    # --- scratch ------------------------------------------------------------------------------------------------------
+
+    def clear(self, job: str) -> None:
+        """Remove a job's scratch folder."""
+        shutil.rmtree(self.scratch(job), ignore_errors=True)
+
+    def clear_all_but(self, jobs: Sequence[str]) -> None:
+        """Remove the scratch folders of every other job: what a killed scheduler left behind."""
+        with contextlib.suppress(FileNotFoundError):
+            for folder in (self.path / "scratch").iterdir():
+                if folder.name not in jobs:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_room(root: Path, estimate_bytes: int) -> None:
+    """Make the store's folder.
+
+    Raises MachineError if it cannot be written, or if its disk is too full for what is estimated to come.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+        free = shutil.disk_usage(root).free
+    except OSError as error:
+        raise MachineError(
+            f"the store's folder {root} cannot be written: {error.strerror or error}", "store.root=FOLDER"
+        ) from error
+    needed = estimate_bytes + SPARE_BYTES
+    if free < needed:
+        raise MachineError(
+            f"the disk of {root} has {free / 1e6:.0f} MB free; {needed / 1e6:.0f} MB are needed "
+            f"({estimate_bytes / 1e6:.0f} MB as estimated, and {SPARE_BYTES / 1e6:.0f} MB to spare)",
+            "free some space, or store.root=FOLDER on another disk",
+        )

@@ -1,0 +1,44 @@
+"""Which runs need not be computed: those of the store that are finished, and those that a worker is at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from nasctl.tuning.study import StudyStore
+from nasctl.tuning.trials import Asked, Ended
+
+Study = TypeVar("Study")
+
+
+class KnownRuns(Generic[Study]):
+    """The runs of one store by their digests, and who waits for those in flight."""
+
+    def __init__(self, store: StudyStore) -> None:
+        self._store = store
+        self._finished = store.finished_digests()
+        self._in_flight: dict[str, list[tuple[Study, Asked]]] = {}
+
+    def result(self, asked: Asked) -> Ended | None:
+        """The trial `asked` as told the result of a finished one with the very same run; None if there is none."""
+        if asked.digest not in self._finished:
+            return None
+        study, number = self._finished[asked.digest]
+        known = self._store.ended(study, number)
+        if known.asked.run != asked.run:  # a digest is short: another run may have it
+            return None
+        return Ended(asked, known.record, f"{study}/{number}")
+
+    def begin(self, digest: str, study: Study, asked: Asked) -> bool:
+        """Take up a run. If a worker is at it already: False, and `end` will hand back who waits."""
+        if digest in self._in_flight:
+            self._in_flight[digest].append((study, asked))
+            return False
+        self._in_flight[digest] = []
+        return True
+
+    def end(self, digest: str, trial: tuple[str, int] | None) -> Sequence[tuple[Study, Asked]]:
+        """A run in flight has ended, finished by `trial` if at all; the trials that waited for it."""
+        if trial is not None:
+            self._finished.setdefault(digest, trial)
+        return self._in_flight.pop(digest, ())

@@ -1,0 +1,72 @@
+"""Records as the stores take them: of a run that was told, of one that failed, and of a trial as the tracker has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nasctl.data.metrics import METRICS
+from nasctl.tracking.records import EpochRecord, RunRecord, TrialEntry
+from nasctl.tracking.tags import ATTEMPTS, DUPLICATE_OF, label_tags
+from nasctl.tuning.trials import Asked, Ended
+
+
+def settled(record: RunRecord) -> RunRecord:
+    """The record with finite numbers only: a run whose value is none has diverged, and has the metric's worst value."""
+    known = replace(
+        record,
+        dev=_finite(record.dev),
+        test=_finite(record.test),
+        history=tuple(_settled_epoch(epoch) for epoch in record.history),
+    )
+    if math.isfinite(record.value) and record.state != "diverged":
+        return known
+    return replace(
+        known, state="diverged", reason=record.reason or "its value is not finite", value=METRICS[record.metric].worst
+    )
+
+
+def failed_record(asked: Asked) -> RunRecord:
+    """The record of a trial whose last attempt has failed as `asked.failures` says."""
+    run, last = asked.run, asked.failures[-1]
+    return RunRecord(
+        digest=asked.digest,
+        role="trial",
+        state="failed",
+        reason=f"{last['reason']}: {last['detail']}",
+        metric=run.metric,
+        value=METRICS[run.metric].worst,
+        dev={},
+        test={},
+        epochs=0,
+        best_epoch=0,
+        parameters=0,
+        cells=tuple({"code": layer.cell, "digest": layer.cell} for layer in run.layers),
+        seconds={},
+        memory={},
+        counts={},
+        device="",
+        threads=0,
+        backend="",
+        result_version=run.result_version,
+        versions={},
+        history=(),
+    )
+
+
+def tracked(trial: Ended, labels: Mapping[str, str]) -> TrialEntry:
+    """A trial as the tracker logs it."""
+    tags = {**label_tags(labels), ATTEMPTS: str(trial.attempts)}
+    if trial.duplicate_of is not None:
+        tags[DUPLICATE_OF] = trial.duplicate_of
+    return TrialEntry(trial.asked.number, dict(trial.asked.params), trial.record, tags)
+
+
+def _settled_epoch(epoch: EpochRecord) -> EpochRecord:
+    loss = epoch.loss if epoch.loss is not None and math.isfinite(epoch.loss) else None
+    return replace(epoch, loss=loss, dev=_finite(epoch.dev))
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}

@@ -1,0 +1,270 @@
+"""The scheduler: the one process that writes, driving one or several studies over one pool of workers.
+
+Each round hears what the workers say, hands the free ones new jobs, and only then makes durable what was told: a job's
+trial is in the store before the job is handed out, and no worker waits for a result to be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nasctl.databases import sqlite_path
+from nasctl.errors import FailedTrialsError, MachineError, NasctlError, StoppedError, UsageError
+from nasctl.tracking.records import RunRecord, Tracker
+from nasctl.tuning.driven import DrivenStudy, StudyOrder, Task
+from nasctl.tuning.events import EpochEnded, Event, JobStarted, Stopping, Warned, WorkerStarted
+from nasctl.tuning.flushing import Flushing
+from nasctl.tuning.folders import StudyFolder, check_room
+from nasctl.tuning.known import KnownRuns
+from nasctl.tuning.stopping import END, KILL, MESSAGES, Stages
+from nasctl.tuning.study import StudyStore, TrialStore
+from nasctl.tuning.writer import TrackerWriter
+from nasctl.workers.pool import Pool, PoolEvent, Told, WorkerLost, WorkerReady
+from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stopped
+
+WAIT_SECONDS = 0.5
+TRIAL_BYTES = 60_000
+"""What a trial takes in both databases, generously."""
+
+DETAIL_CHARACTERS = 2_000
+
+ENDING: dict[str, type[NasctlError]] = {"machine": MachineError, "disk": MachineError, "usage": UsageError}
+"""Reasons of a job's failure that no other attempt mends."""
+
+
+@dataclass
+class _Running:
+    """What a slot is at; `done` is the job's record while its weights are being written."""
+
+    study: DrivenStudy
+    task: Task
+    job: Job
+    done: RunRecord | None = None
+
+
+class Scheduler:
+    """Drives `orders` to their ends over `pool`, which it starts and closes.
+
+    `store` is where the studies are, `root` the folder of everything else; `databases` are further SQLite files to be
+    flushed. Each study may see at most `max_failed` trials fail. `grace` is how many seconds workers have to stop;
+    `resume` is the hint that a stop ends with.
+    """
+
+    def __init__(
+        self,
+        orders: Sequence[StudyOrder],
+        pool: Pool,
+        store: StudyStore,
+        root: Path,
+        *,
+        tracker: Tracker | None,
+        max_failed: int,
+        grace: float,
+        resume: str,
+        databases: Sequence[Path] = (),
+    ) -> None:
+        self._orders, self._pool, self._store, self._root = tuple(orders), pool, store, root
+        self._tracker, self._max_failed, self._grace, self._resume = tracker, max_failed, grace, resume
+        own = sqlite_path(store.url)
+        self._databases = (*databases, *((own,) if own is not None else ()))
+        self._stages = Stages(pool.wake)
+        self._studies: list[DrivenStudy] = []
+        self._running: dict[int, _Running] = {}
+        self._turn = 0
+        self._turns: dict[str, int] = {}
+        self._writer: TrackerWriter | None = None
+
+    def run(self) -> Iterator[Event]:
+        """Everything that happens until all studies have ended. Closing the iterator stops as a third Ctrl-C does.
+
+        Raises StateMismatchError (another scheduler, another identity), MachineError (disk, database, workers),
+        FailedTrialsError, and StoppedError after a stop that was asked for. Whatever it raises, the same call goes on
+        where this one ended.
+        """
+        check_room(self._root, sum(order.spec.trials for order in self._orders) * TRIAL_BYTES)
+        with contextlib.ExitStack() as stack:
+            folders = [StudyFolder(self._root, order.spec.name) for order in self._orders]
+            for folder in folders:
+                folder.acquire()
+                stack.callback(folder.release)
+            stack.enter_context(Flushing(self._databases))
+            stack.enter_context(self._stages)
+            stack.callback(self._pool.close)
+            try:
+                yield from self._open(folders)
+                yield from self._drive()
+            except BaseException as error:
+                self._pool.close()
+                self._leave("failed" if isinstance(error, FailedTrialsError) else "interrupted")
+                for _ in self._end_tracker():
+                    pass  # nobody listens any more
+                raise
+            yield from self._end_workers()
+            self._leave("interrupted")
+            yield from self._end_tracker()
+        if any(not study.ended for study in self._studies):
+            raise StoppedError(self._described(), self._resume, self._stages.number)
+
+    def _open(self, folders: Sequence[StudyFolder]) -> Iterator[Event]:
+        opened = [TrialStore(self._store, order.spec) for order in self._orders]
+        known: KnownRuns[DrivenStudy] = KnownRuns(self._store)
+        self._writer = TrackerWriter(self._tracker) if self._tracker is not None else None
+        self._studies = [
+            DrivenStudy(order, trials, folder, known, self._writer)
+            for order, trials, folder in zip(self._orders, opened, folders, strict=True)
+        ]
+        for study in self._studies:
+            yield from study.begin()
+        if any(not study.ended for study in self._studies):
+            self._pool.start()
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def _drive(self) -> Iterator[Event]:
+        stage = 0
+        while any(not study.ended for study in self._studies):
+            if self._stages.stage != stage:
+                stage = self._stages.stage
+                yield Stopping(stage, MESSAGES[stage])
+            if not stage:
+                yield from self._hand_out()
+            moved = False
+            for study in self._studies:
+                for event in study.settle():
+                    moved = True
+                    yield event
+                self._check_failures(study)
+            if stage >= END or (stage and not self._running):
+                return
+            for happened in self._pool.events(0.0 if moved else WAIT_SECONDS):
+                yield from self._hear(happened)
+            yield from self._warnings()
+
+    def _hand_out(self) -> Iterator[Event]:
+        for slot in self._pool.idle():
+            found = self._next_task()
+            if found is None:
+                return
+            study, task = found
+            job = study.job(task)
+            self._running[slot] = _Running(study, task, job)
+            self._pool.send(slot, job)
+            yield JobStarted(study.name, task.asked.number, task.purpose, task.attempt, slot, task.asked.params)
+
+    def _next_task(self) -> tuple[DrivenStudy, Task] | None:
+        """A task of the study that has the fewest out; of several, of the one whose last turn was longest ago."""
+        for study in sorted(self._studies, key=lambda each: (each.busy, self._turns.get(each.name, 0))):
+            task = study.next_task()
+            if task is not None:
+                self._turn += 1
+                self._turns[study.name] = self._turn
+                return study, task
+        return None
+
+    def _check_failures(self, study: DrivenStudy) -> None:
+        if len(study.failures) > self._max_failed:
+            raise FailedTrialsError(
+                f"{len(study.failures)} trials of {study.name} failed, {self._max_failed} may; the last one: "
+                f"{study.failures[-1]}",
+                "see the workers' logs; the same command goes on",
+            )
+
+    # --- what workers say ---------------------------------------------------------------------------------------------
+
+    def _hear(self, happened: PoolEvent) -> Iterator[Event]:
+        slot = happened.slot
+        running = self._running.get(slot)
+        match happened:
+            case WorkerReady(hello=hello, device=device):
+                yield WorkerStarted(slot, hello.host, hello.pid, device)
+            case WorkerLost():
+                yield from self._lose(running, happened)
+            case Told(message=message) if running is None or (message.job, message.attempt) != (
+                running.job.job,
+                running.job.attempt,
+            ):
+                pass  # of a job that is no longer the slot's
+            case Told(message=message):
+                yield from self._follow(slot, running, message)
+
+    def _follow(self, slot: int, running: _Running, message: Epoch | Done | Kept | Failed | Stopped) -> Iterator[Event]:
+        study, task = running.study, running.task
+        match message:
+            case Epoch(epoch=epoch):
+                yield EpochEnded(study.name, task.asked.number, task.purpose, slot, epoch)
+            case Done(record=record):
+                answer = study.answer(task, running.job, record, weights=message.weights)
+                self._pool.send(slot, answer)
+                if isinstance(answer, Keep):
+                    running.done = record
+                else:
+                    del self._running[slot]
+                    yield from study.complete(task, record, slot, None)
+            case Kept(sha256=sha256) if running.done is not None:
+                del self._running[slot]
+                yield from study.complete(task, running.done, slot, sha256)
+            case Failed():
+                del self._running[slot]
+                if message.reason in ENDING:
+                    raise ENDING[message.reason](f"job {message.job}: {message.message}", message.hint)
+                yield from self._give_up(running, slot, message.reason, message.message)
+            case Stopped():  # somebody else has stopped the worker
+                del self._running[slot]
+                study.release(task)
+
+    def _lose(self, running: _Running | None, lost: WorkerLost) -> Iterator[Event]:
+        if running is None:
+            yield Warned(f"worker {lost.slot} was lost and is replaced: {lost.detail}")
+            return
+        del self._running[lost.slot]
+        detail = "\n".join((lost.detail, *lost.words))[-DETAIL_CHARACTERS:]
+        yield from self._give_up(running, lost.slot, lost.reason, detail)
+
+    def _give_up(self, running: _Running, slot: int, reason: str, detail: str) -> Iterator[Event]:
+        """An attempt has ended badly. A trial that was already done counts, only its weights are lost."""
+        if running.done is not None and running.task.purpose == "trial":
+            yield from running.study.complete(running.task, running.done, slot, None)
+        else:
+            yield from running.study.fail(running.task, {"reason": reason, "detail": detail})
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _end_workers(self) -> Iterator[Event]:
+        """Ask the workers to end, wait for their grace, and tell of every further stage in the meantime."""
+        self._pool.stop()
+        stage, patience = self._stages.stage, time.monotonic() + self._grace
+        while self._pool.living and self._stages.stage < KILL and time.monotonic() < patience:
+            self._pool.events(0.1)  # what is unfinished stays so
+            if self._stages.stage > max(stage, 1):
+                stage = self._stages.stage
+                yield Stopping(stage, MESSAGES[stage])
+        self._pool.close()
+
+    def _leave(self, state: Literal["interrupted", "failed"]) -> None:
+        for study in self._studies:
+            study.leave(state)
+
+    def _end_tracker(self) -> Iterator[Event]:
+        if self._writer is not None:
+            self._writer.close()
+            while self._writer.busy and self._stages.stage < KILL:
+                time.sleep(0.05)
+                yield from self._warnings()
+            yield from self._warnings()
+            if self._writer.lags:
+                yield Warned("the tracker lacks some trials; the same command again completes it")
+
+    def _warnings(self) -> Iterator[Event]:
+        if self._writer is not None:
+            for text in self._writer.warnings():
+                yield Warned(text)
+
+    def _described(self) -> str:
+        open_ = [study for study in self._studies if not study.ended]
+        parts = [f"{study.name} has {study.trials.finished} of {study.spec.trials} trials" for study in open_]
+        return f"stopped: {', '.join(parts)}"

@@ -1,0 +1,99 @@
+"""A trial's life in values: asked for, ended; and what a study's trials add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nasctl.specs import RunSpec, Value, run_digest, with_values
+from nasctl.tracking.records import FINAL_STATES, RunRecord
+from nasctl.tracking.totals import StudyTotals
+
+Failure = Mapping[str, str]
+"""An attempt that came to nothing: its `reason`, and in `detail` what is known of it."""
+
+NOTHING = StudyTotals(trials=0, diverged=0, failed=0, seconds=0.0, seconds_alone=0.0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that has been asked for: its parameters, the run that they make, and its attempts that failed."""
+
+    number: int
+    params: Mapping[str, Value]
+    run: RunSpec
+    digest: str
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that has been told a record, its own or that of the trial `duplicate_of` ("study/number")."""
+
+    asked: Asked
+    record: RunRecord
+    duplicate_of: str | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the study has one finished trial more."""
+        return self.record.state in FINAL_STATES
+
+    @property
+    def attempts(self) -> int:
+        """How many it took, the last one included."""
+        return 0 if self.duplicate_of is not None else len(self.asked.failures) + self.counts
+
+
+def asked_trial(run: RunSpec, number: int, params: Mapping[str, Value], failures: Sequence[Failure] = ()) -> Asked:
+    """The trial of a study around `run` that has these parameters."""
+    made = with_values(run, params)
+    return Asked(number, dict(params), made, run_digest(made), tuple(failures))
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial so far; of equal values the earlier trial's."""
+
+    number: int
+    value: float
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """How far a study is: of its `trials` so many are `finished`; `ended` once its final evaluation is known."""
+
+    name: str
+    trials: int
+    finished: int
+    failed: int
+    unfinished: int
+    best: float | None
+    ended: bool
+
+
+def counted(totals: StudyTotals, trial: Ended) -> StudyTotals:
+    """The totals with one more trial; one that was told another's result cost no seconds here."""
+    seconds = sum(trial.record.seconds.values())
+    return replace(
+        totals,
+        trials=totals.trials + trial.counts,
+        diverged=totals.diverged + (trial.record.state == "diverged"),
+        failed=totals.failed + (not trial.counts),
+        seconds=totals.seconds + (seconds if trial.duplicate_of is None else 0.0),
+        seconds_alone=totals.seconds_alone + seconds,
+    )
+
+
+def differences(stored: Any, asked: Any, path: str = "") -> Iterator[str]:
+    """Where two JSON values differ: "run.training.epochs: 30 -> 40"."""
+    below = f"{path}." if path else ""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        for key in [*stored, *(key for key in asked if key not in stored)]:
+            yield from differences(stored.get(key), asked.get(key), f"{below}{key}")
+    elif isinstance(stored, list) and isinstance(asked, list) and len(stored) == len(asked):
+        for place, (one, other) in enumerate(zip(stored, asked, strict=True), 1):
+            yield from differences(one, other, f"{below}{place}")
+    elif stored != asked:
+        yield f"{path}: {stored} -> {asked}"

@@ -1,0 +1,155 @@
+"""The tracker's writer: a thread of its own, so that a slow or absent server holds up no worker.
+
+Its queue is bounded. Beyond that it remembers numbers only, and reads those trials from the studies' store when their
+turn comes: the store is the spool, and what is lost with this process is logged by the next one that opens the study.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nasctl.errors import NasctlError
+from nasctl.tracking.records import Tracker, TrialEntry
+
+QUEUE_LENGTH = 256
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+WARN_SECONDS = 10.0
+
+PATIENCE_SECONDS = 10.0
+"""At the end: how long an entry is tried again while nothing gets through."""
+
+
+@dataclass
+class StudyLog:
+    """A study as the writer knows it: `read` gives a told trial, safe in any thread."""
+
+    study: str
+    tags: Mapping[str, str]
+    config: str
+    read: Callable[[int], TrialEntry]
+    told: Sequence[int]
+    """The trials that were told before this process began."""
+    id: str = ""
+    behind: deque[int] = field(default_factory=deque)
+
+
+class TrackerWriter:
+    """Calls a tracker from one thread, in order, again and again where it fails."""
+
+    def __init__(self, tracker: Tracker, patience: float = PATIENCE_SECONDS) -> None:
+        self._tracker, self._patience = tracker, patience
+        self._queue: queue.SimpleQueue[tuple[StudyLog, Callable[[], object]] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(QUEUE_LENGTH)
+        self._logs: list[StudyLog] = []
+        self._warnings: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._warned = -WARN_SECONDS
+        self._closing = threading.Event()
+        self._succeeded = time.monotonic()
+        self._skipped = 0
+        self._thread = threading.Thread(target=self._write, name="tracker", daemon=True)
+        self._thread.start()
+
+    # --- for the scheduler --------------------------------------------------------------------------------------------
+
+    def begin(self, log: StudyLog) -> None:
+        """Begin a study, and log those of its trials that the tracker does not have."""
+        self._logs.append(log)
+        self._queue.put((log, lambda: self._begin(log)))
+
+    def trial(self, log: StudyLog, entry: TrialEntry) -> None:
+        """Log a trial that has been told."""
+        if self._room.acquire(blocking=False):
+            self._queue.put((log, lambda: self._log(log, entry)))
+        else:
+            log.behind.append(entry.number)
+
+    def end(
+        self,
+        log: StudyLog,
+        state: str,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Sequence[Path],
+    ) -> None:
+        """End a study, once all of its trials are logged."""
+        self._queue.put((log, lambda: self._tracker.end_study(log.id, state, metrics, tags, artifacts)))
+
+    def close(self) -> None:
+        """Write what is left and end; `busy` tells how long that takes."""
+        self._succeeded = time.monotonic()
+        self._closing.set()
+        self._queue.put(None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something left to write, and anything got through lately."""
+        return self._thread.is_alive() and time.monotonic() - self._succeeded < 2 * self._patience
+
+    @property
+    def lags(self) -> bool:
+        """Whether, after its end, the tracker lacks something that the studies' store has."""
+        return self._thread.is_alive() or self._skipped > 0
+
+    def warnings(self) -> list[str]:
+        """What went wrong since the last call."""
+        return [self._warnings.get_nowait() for _ in range(self._warnings.qsize())]
+
+    # --- the thread ---------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        while (item := self._queue.get()) is not None:
+            log, call = item
+            self._catch_up(log)
+            self._persist(call)
+        for log in self._logs:
+            self._catch_up(log)
+
+    def _begin(self, log: StudyLog) -> None:
+        log.id = self._tracker.begin_study(log.study, log.tags, log.config)
+        known = self._tracker.trials(log.id)
+        log.behind.extend(number for number in log.told if number not in known)
+
+    def _log(self, log: StudyLog, entry: TrialEntry) -> None:
+        self._tracker.log_trial(log.id, log.study, entry)
+        self._room.release()
+
+    def _catch_up(self, log: StudyLog) -> None:
+        while log.behind:
+            number = log.behind.popleft()
+            self._persist(functools.partial(self._read_and_log, log, number))
+
+    def _read_and_log(self, log: StudyLog, number: int) -> None:
+        self._tracker.log_trial(log.id, log.study, log.read(number))
+
+    def _persist(self, call: Callable[[], object]) -> None:
+        """Call until it works, with growing pauses; when closing, until patience ends, and then just once."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - whatever a tracker's library raises, the study goes on
+                self._warn(error)
+            else:
+                self._succeeded = time.monotonic()
+                return
+            if self._closing.is_set():
+                if time.monotonic() - self._succeeded > self._patience:
+                    self._skipped += 1
+                    return
+                time.sleep(FIRST_PAUSE_SECONDS)
+            else:
+                self._closing.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _warn(self, error: Exception) -> None:
+        if time.monotonic() - self._warned >= WARN_SECONDS:
+            self._warned = time.monotonic()
+            name = "" if isinstance(error, NasctlError) else f"{type(error).__name__}: "
+            self._warnings.put(f"the tracker cannot be written, the study goes on: {name}{error}"[:500])

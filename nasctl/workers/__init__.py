@@ -1,0 +1,1 @@
+"""Who computes: the worker, its protocol, and the pools that start it."""

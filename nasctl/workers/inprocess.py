@@ -1,0 +1,75 @@
+"""A pool of one slot in the scheduler's own process, for tests and for stepping through a run with a debugger.
+
+A fault of the kind that ends a process ends the scheduler, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from nasctl.workers.jobs import Executor
+from nasctl.workers.pool import PoolEvent, Told, WorkerReady
+from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Start
+from nasctl.workers.session import hello
+
+
+class InProcessPool:
+    """The `Pool` whose single job goes on by one epoch at each call of `events`."""
+
+    slots = 1
+
+    def __init__(self, *, cache: Path, device: str = "cpu", threads: int = 1) -> None:
+        self._start = Start(PROTOCOL, str(cache), device, threads, beat=0.0, grace=0.0, warm=())
+        self._executor = Executor(self._start)
+        self._work: Generator[Epoch | Done | Failed, None, None] | None = None
+        self._told: deque[PoolEvent] = deque()
+        self._idle = False
+        self.living = 0
+
+    def start(self) -> None:
+        """Be ready at once."""
+        self._idle, self.living = True, 1
+        self._told.append(WorkerReady(0, hello(), self._start.device))
+
+    def idle(self) -> Sequence[int]:
+        """The slot, if it waits for a job."""
+        return [0] if self._idle else []
+
+    def send(self, slot: int, message: Job | Keep | Drop) -> None:
+        """Begin a job, or settle its weights."""
+        if isinstance(message, Job):
+            self._idle, self._work = False, self._executor.perform(message)
+            return
+        if (answer := self._executor.settle(message)) is not None:
+            self._told.append(Told(slot, answer))
+        self._idle = True
+
+    def events(self, timeout: float) -> list[PoolEvent]:
+        """The job's next epoch, or its end; sleeps if there is no job."""
+        if self._work is not None:
+            message = next(self._work)
+            if not isinstance(message, Epoch):
+                self._work = None
+                self._idle = isinstance(message, Failed)
+            self._told.append(Told(0, message))
+        elif not self._told:
+            time.sleep(timeout)
+        happened = list(self._told)
+        self._told.clear()
+        return happened
+
+    def wake(self) -> None:
+        """Nothing waits for long here."""
+
+    def stop(self) -> None:
+        """Leave the job after its last epoch."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the job."""
+        if self._work is not None:
+            self._work.close()
+        self._work, self._idle, self.living = None, False, 0

@@ -1,0 +1,173 @@
+"""How a worker does its jobs: messages in, messages out, and the weights of the last job kept in between.
+
+torch is imported when the first job needs it, and never for the no-op job.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import resource
+import sys
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nasctl.errors import MachineError, NasctlError
+from nasctl.files import canonical_json, file_sha256, write_atomically
+from nasctl.specs import RUN, RunSpec
+from nasctl.tracking.records import EpochRecord, RunRecord
+from nasctl.workers import noop
+from nasctl.workers.protocol import Done, Drop, Epoch, Failed, FailureReason, Job, JobKind, Keep, Kept, Start
+
+if TYPE_CHECKING:
+    from nasctl.experiments.run import Workplace
+
+MAX_MESSAGE_CHARACTERS, MAX_TRACEBACK_CHARACTERS = 2_000, 20_000
+
+PREDICTIONS = "predictions.jsonl"
+"""What an evaluation leaves in its scratch folder: one line per row of dev and test."""
+
+_STATM = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job leaves: its record, and how its weights are written to a file, if it has any."""
+
+    record: RunRecord
+    save: Callable[[Path], None] | None
+
+
+Work = Generator[EpochRecord, None, Result]
+
+
+class Executor:
+    """One slot's jobs, one after the other. No job's result depends on those before it."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._workplace: Workplace | None = None
+        self._job: Job | None = None
+        self._save: Callable[[Path], None] | None = None
+
+    def warm(self) -> None:
+        """Load torch and open what `Start.warm` names, if it names anything."""
+        for data, embedding in self._start.warm:
+            self._place().corpus(data)
+            self._place().vectors(embedding)
+
+    def perform(self, job: Job) -> Generator[Epoch | Done | Failed, None, None]:
+        """The job's epochs, then `Done` or `Failed`. Closing the generator stops the job."""
+        self._job, self._save = job, None
+        try:
+            spec = RUN.validate_json(json.dumps(job.spec))
+            result = yield from _told(job, _WORK[job.kind](self, job, spec))
+            self._save = result.save
+            yield Done(job.job, job.attempt, result.record, result.save is not None, rss_bytes())
+        except Exception as error:  # noqa: BLE001 - a job's failure is an answer, whatever it is
+            yield failure(job, error)
+
+    def settle(self, answer: Keep | Drop) -> Kept | Failed | None:
+        """Write the last job's weights or forget them, as the scheduler says."""
+        save, self._save = self._save, None
+        if isinstance(answer, Drop):
+            return None
+        try:
+            return self._keep(answer, save)
+        except Exception as error:  # noqa: BLE001 - as above
+            return failure(answer, error)
+
+    def _keep(self, asked: Keep, save: Callable[[Path], None] | None) -> Kept:
+        job, path = self._job, Path(asked.path)
+        if save is None or job is None or (asked.job, asked.attempt) != (job.job, job.attempt):
+            raise ValueError(f"there are no weights of job {asked.job}, attempt {asked.attempt}")
+        if not path.is_relative_to(job.scratch):
+            raise ValueError(f"{path} is not below the job's scratch folder {job.scratch}")
+        save(path)
+        return Kept(asked.job, asked.attempt, asked.path, file_sha256(path))
+
+    def _run(self, job: Job, spec: RunSpec) -> Work:
+        run = importlib.import_module("nasctl.experiments.run")
+        outcome = yield from run.train(spec, self._place(), job.role)
+        about = {"digest": outcome.record.digest}
+        save = (lambda path: run.save_weights(path, outcome.weights, about)) if outcome.weights else None
+        return Result(outcome.record, save)
+
+    def _evaluate(self, job: Job, spec: RunSpec) -> Work:
+        yield from ()  # no epochs
+        run = importlib.import_module("nasctl.experiments.run")
+        evaluation = run.evaluate(spec, Path(job.weights or ""), job.record, self._place(), job.role)
+        lines = "".join(f"{canonical_json(asdict(prediction))}\n" for prediction in evaluation.predictions)
+        write_atomically(Path(job.scratch) / PREDICTIONS, lines)
+        return Result(evaluation.record, None)
+
+    def _noop(self, job: Job, spec: RunSpec) -> Work:
+        record = yield from noop.perform(job, spec, self._start.threads)
+        return Result(record, lambda path: write_atomically(path, noop.checkpoint(spec)))
+
+    def _place(self) -> Workplace:
+        if self._workplace is None:
+            torch = importlib.import_module("torch")
+            torch.set_num_threads(self._start.threads)
+            run = importlib.import_module("nasctl.experiments.run")
+            self._workplace = run.Workplace(Path(self._start.cache), self._start.device, self._start.threads)
+        return self._workplace
+
+
+_WORK: Mapping[JobKind, Callable[[Executor, Job, RunSpec], Work]] = MappingProxyType(
+    {"run": Executor._run, "evaluate": Executor._evaluate, "noop": Executor._noop}  # noqa: SLF001 - its own table
+)
+
+
+def _told(job: Job, work: Work) -> Generator[Epoch, None, Result]:
+    """`work` with its epochs as messages."""
+    try:
+        while True:
+            yield Epoch(job.job, job.attempt, next(work))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        work.close()
+
+
+def failure(job: Job | Keep, error: Exception) -> Failed:
+    """The message that tells of an error."""
+    message = str(error) if isinstance(error, NasctlError) else f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    return Failed(
+        job.job,
+        job.attempt,
+        _reason(error),
+        message[:MAX_MESSAGE_CHARACTERS],
+        error.hint if isinstance(error, NasctlError) else "",
+        trace[-MAX_TRACEBACK_CHARACTERS:],
+    )
+
+
+def _reason(error: Exception) -> FailureReason:
+    torch: Any = sys.modules.get("torch")  # an error of torch's can only come from a torch that is loaded
+    if isinstance(error, NasctlError):
+        return "machine" if isinstance(error, MachineError) else "usage"
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return "device_memory"
+    if torch is not None and (isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)):
+        return "device"
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "disk"
+    return "exception"
+
+
+def rss_bytes() -> int:
+    """The memory that this process has resident now; where that cannot be known, the most it ever had."""
+    if _STATM.exists():
+        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
