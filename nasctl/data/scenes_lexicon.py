@@ -180,7 +180,7 @@ PLANS = Genre(
             FAMILY,
             GIVER_MODIFIERS,
             action="give/hand, lend/loan, show, send/mail, sell, throw/toss, offer",
-            theme="bicycle/bike, present/gift, toy, ball, blanket, sofa/couch, ring, guitar, puppy",
+            theme="bicycle/bike, present/gift, toy, ball, blanket, sofa/couch, ring, guitar, kite",
             theme_modifier=GIFT_MODIFIERS,
             place="at home, in the garden/in the yard, in the living room, at the station, at the party",
             time=DATES,

@@ -18,7 +18,7 @@ PAIRS = 1500
 
 GOLDEN = {
     "demo-sick": "4501decc5ca5c34b",
-    "demo-stsb": "79ce7d893e009654",
+    "demo-stsb": "0673dcc1a6448eb8",
     "demo-mrpc": "c2a7a6ce3e4ab62d",
 }
 
@@ -77,6 +77,19 @@ def test_no_pair_occurs_twice_in_either_order(corpus):
     assert len({row.id for row in rows}) == PAIRS
     assert len({frozenset((row.first.lower(), row.second.lower())) for row in rows}) == PAIRS
     assert all(row.first.lower() != row.second.lower() for row in rows)
+
+
+def test_a_pair_that_is_drawn_again_is_passed_over(monkeypatch):
+    texts = [f"Scene {number // 2}" for number in range(200)]
+
+    def draw_pair(genre: Genre, random: Random, row_id: str) -> Pair:
+        first, second = random.sample((texts.pop(0), "Scene"), 2)
+        return Pair(row_id, first, second, "1.0")
+
+    monkeypatch.setattr("nasctl.data.scenes.draw_pair", draw_pair)
+    rows = whole(scenes("demo-sick", MIN_PAIRS))
+    assert len({frozenset((row.first, row.second)) for row in rows}) == MIN_PAIRS
+    assert [row.id for row in rows] == [f"demo-sick-{number:05d}" for number in range(1, MIN_PAIRS + 1)]
 
 
 def test_sentences_are_written_as_people_write_them(name, corpus):
