@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -84,9 +85,7 @@ def baseline(
 
 def _asked(overrides: Sequence[str], settings: Settings, conf_dirs: tuple[str, ...]) -> Asked:
     """Check what needs no data. Raises UsageError where no sweep applies, and for a value that the sweep decides."""
-    from pathlib import Path  # noqa: PLC0415 - --help need not pay for it
-
-    from nasctl.config.composition import chosen_sweep  # noqa: PLC0415 - as above
+    from nasctl.config.composition import chosen_sweep  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.groups import options  # noqa: PLC0415 - as above
 
     folders = tuple(map(Path, conf_dirs))
@@ -240,7 +239,7 @@ def _show(ended: Sequence[StudyEnded], stores: Stores, *, as_json: bool) -> None
             rows.append((*head, metric, f"{100 * dev:.2f}", "-" if test is None else f"{100 * test:.2f}"))
     header = ("STUDY", "TRIALS", "FAILED", "BEST", "METRIC", "DEV", "TEST")
     click.echo("\n" + columns(header, rows, right=("TRIALS", "FAILED", "BEST", "DEV", "TEST")))
-    where = shlex.quote(f"store.root={stores.root}")
-    click.echo(f"\nEverything is in {stores.root}.", err=True)
-    click.echo(f"  nasctl ui {where}       every trial in the browser", err=True)
-    click.echo(f"  nasctl report {where}   the tables, beside the paper's", err=True)
+    where = "" if stores.root == Path("runs").absolute() else " " + shlex.quote(f"store.root={stores.root}")
+    click.echo(f"\nEverything is in {stores.root}: the trials, MLflow's store, the best weights.", err=True)
+    click.echo(f"nasctl ui{where}: every trial in the browser", err=True)
+    click.echo(f"nasctl report{where}: tables, beside the paper's numbers", err=True)

@@ -37,7 +37,7 @@ WIDEST_INPUT = 2400
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run. `seconds` is what one run took in the past, by median (None: there is no past)."""
+    """What would run. `epoch_seconds` is what an epoch took in the past, by median (None: there is no past)."""
 
     what: str
     pairs: dict[str, int]
@@ -46,13 +46,15 @@ class Plan:
     workers: int
     space: tuple[str, ...]
     bytes: int
-    seconds: float | None
+    epoch_seconds: float | None
     past_runs: int
 
     @property
-    def total_seconds(self) -> float | None:
-        """Wall time of all trials, if nothing else runs on the machine."""
-        return None if self.seconds is None else self.seconds * self.trials / min(self.workers, self.trials)
+    def seconds(self) -> float | None:
+        """Wall time of all trials if none of them stops early and nothing else runs on the machine."""
+        if self.epoch_seconds is None:
+            return None
+        return self.epoch_seconds * self.epochs * self.trials / min(self.workers, self.trials)
 
 
 def run_plan(settings: Settings) -> Plan:
@@ -69,7 +71,7 @@ def study_plan(settings: Settings, space: Sequence[tuple[str, Domain]], trials: 
 def _plan(settings: Settings, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
     letters = layer_letters(settings.model.name, settings.cell.name, settings.layers)
     parts = read(settings.dataset, data_folder(settings))
-    past = _past_seconds(settings, stores_of(settings))
+    past = _past_epochs(settings, stores_of(settings))
     return Plan(
         what=" ".join(filter(None, (settings.dataset.name, settings.embedding.name, settings.model.name, letters))),
         pairs={name: len(part.pairs) for name, part in parts.items()},
@@ -78,13 +80,13 @@ def _plan(settings: Settings, space: tuple[str, ...], *, trials: int, workers: i
         workers=workers,
         space=space,
         bytes=amount,
-        seconds=statistics.median(past) if past else None,
+        epoch_seconds=statistics.median(past) if past else None,
         past_runs=len(past),
     )
 
 
-def _past_seconds(settings: Settings, stores: Stores) -> list[float]:
-    """What equal combinations of data set, embedding and model took, if there is a store to ask."""
+def _past_epochs(settings: Settings, stores: Stores) -> list[float]:
+    """Seconds per epoch of runs of the same data set, embedding and model, if there is a store to ask."""
     path = stores.files().get("tracking")
     if path is not None and not path.exists():
         return []
@@ -97,7 +99,11 @@ def _past_seconds(settings: Settings, stores: Stores) -> list[float]:
         runs = list(open_tracker(stores).runs(tags=wanted))
     except NasctlError:
         return []  # an estimate is no reason to fail
-    return [run.metrics["seconds"] for run in runs if run.kind in {"trial", "run"} and run.metrics.get("seconds")]
+    return [
+        run.metrics["seconds"] / run.metrics["epochs"]
+        for run in runs
+        if run.kind in {"trial", "run"} and run.metrics.get("seconds") and run.metrics.get("epochs")
+    ]
 
 
 def run_bytes(settings: Settings) -> int:
@@ -130,7 +136,7 @@ def _shown(domain: Domain) -> str:
 def show(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
-        click.echo(json.dumps(asdict(plan) | {"total_seconds": plan.total_seconds}))
+        click.echo(json.dumps(asdict(plan) | {"seconds": plan.seconds}))
         return
     click.echo(f"{plan.what}: {counted(plan.trials, 'trial')} of at most {counted(plan.epochs, 'epoch')}")
     click.echo("pairs    " + ", ".join(f"{name} {count}" for name, count in plan.pairs.items()))
@@ -139,10 +145,12 @@ def show(plan: Plan, *, as_json: bool) -> None:
     pairs = plan.trials * plan.epochs * plan.pairs["train"]
     at_a_time = f", {plan.workers} trials at a time" if plan.trials > 1 else ""
     click.echo(f"cost     at most {pairs:,} pairs to train on{at_a_time}")
-    if plan.seconds is None or plan.total_seconds is None:
+    if plan.seconds is None or plan.epoch_seconds is None:
         click.echo("time     unknown: nothing like it is in the store yet")
     else:
-        each, total = duration(plan.seconds), duration(plan.total_seconds)
-        click.echo(f"time     about {total} ({each} each, the median of {plan.past_runs} such runs in the store)")
+        per_epoch = (
+            f"{duration(plan.epoch_seconds)} per epoch, the median of {counted(plan.past_runs, 'run')} in the store"
+        )
+        click.echo(f"time     at most about {duration(plan.seconds)} ({per_epoch})")
     click.echo(f"disk     at most {size(plan.bytes)}")
     click.echo("nothing was started", err=True)

@@ -48,7 +48,7 @@ class Result:
 
     def shown(self, value: float | None) -> float | None:
         """A score as it is shown: a fraction times 100."""
-        return None if value is None else value * self.scale
+        return None if value is None else round(value * self.scale, 9)
 
 
 def paper_letters(cell: str, layers: str) -> str:
