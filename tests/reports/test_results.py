@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from records import LABELS, entry, record, write_predictions
+
+from nasctl.reports.results import best_trial, paper_letters, read_results
+from nasctl.tracking.memory import MemoryTracker
+from nasctl.tracking.records import flat_metrics
+from nasctl.tracking.store import MlflowTracker
+from nasctl.tracking.totals import add_up
+
+STUDY = "sick-glove-blm-L"
+
+
+@pytest.mark.parametrize(
+    ("cell", "layers", "letters"),
+    [
+        ("lstm", "L", "L"),
+        ("lstm", "CC", "LL"),
+        ("searched", "C", "E"),
+        ("searched", "CL", "EL"),
+        ("random", "LC", "LR"),
+        ("transferred", "CL", "TL"),
+        ("file", "C", "C"),
+        ("", "", ""),
+    ],
+)
+def test_the_papers_letters(cell: str, layers: str, letters: str) -> None:
+    assert paper_letters(cell, layers) == letters
+
+
+def test_a_study_that_goes_on_is_told_by_its_trials() -> None:
+    tracker = MemoryTracker()
+    study = tracker.begin_study(STUDY, LABELS, "")
+    assert read_results(tracker) == ()
+    for number, value in enumerate((0.7, 0.9, 0.9, 0.8)):
+        tracker.log_trial(study, STUDY, entry(number, value))
+    tracker.log_trial(study, STUDY, entry(4, 0.99, state="failed"))
+    tracker.log_trial(study, STUDY, entry(5, -1.0, state="diverged"))
+    (result,) = read_results(tracker)
+    assert (result.name, result.dataset, result.embedding, result.model, result.rnn) == (
+        STUDY,
+        "sick",
+        "glove",
+        "blm",
+        "L",
+    )
+    assert (result.state, result.trials, result.dev, result.test, result.seconds) == ("running", 5, 0.9, None, 60.0)
+    assert result.hyperparameters["seed"] == "1"  # of equal trials the earlier
+    assert (result.metric, result.parameters, result.shown(result.dev)) == ("pearson", 12_345, 90.0)
+
+
+def test_no_trial_that_failed_is_the_best() -> None:
+    tracker = MemoryTracker()
+    study = tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(0, 0.9, state="failed"))
+    assert best_trial(list(tracker.runs("trial"))) is None
+    assert read_results(tracker) == ()
+
+
+def test_an_ended_study_is_told_by_what_was_logged_with_it() -> None:
+    tracker = MemoryTracker()
+    study = tracker.begin_study(STUDY, LABELS, "")
+    for number in range(3):
+        tracker.log_trial(study, STUDY, entry(number, 0.8))
+    metrics = {**flat_metrics(record(0.8, test=0.77, role="final")), **add_up(tracker.runs("trial")).metrics()}
+    tracker.end_study(study, "finished", metrics, {"nasctl.best_trial": "2", "nasctl.metric": "pearson"}, [])
+    (result,) = read_results(tracker)
+    assert (result.state, result.trials, result.dev, result.test, result.seconds) == ("finished", 3, 0.8, 0.77, 30.0)
+    assert result.hyperparameters["seed"] == "2"
+    # When it goes on, the old end says nothing any more.
+    tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(3, 0.85))
+    (result,) = read_results(tracker)
+    assert (result.state, result.trials, result.dev, result.test) == ("running", 4, 0.85, None)
+
+
+def test_of_single_runs_the_newest_that_ended_well_counts() -> None:
+    tracker = MemoryTracker()
+    tracker.log_run("sick", entry(0, 0.7, seconds={"train": 50.0}, test=0.6), ())
+    tracker.log_run("sick", entry(0, 0.8, seconds={"train": 10.0}, test=0.7, digest="another"), ())
+    tracker.log_run("sick", entry(0, 0.9, seconds={"train": 1.0}, state="failed"), ())
+    (result,) = read_results(tracker)
+    assert (result.kind, result.name, result.trials, result.dev, result.test) == ("run", "sick", 1, 0.8, 0.7)
+    assert read_results(tracker, kinds=("study",)) == ()
+
+
+def test_predictions_come_back_through_mlflow(tmp_path: Path, mlflow_database: Path) -> None:
+    shutil.copyfile(mlflow_database, tmp_path / "mlflow.db")
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", "nasctl")
+    written = write_predictions(tmp_path / "predictions.jsonl", [1.0, 2.0], [1.5, 2.0])
+    study = tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(0, 0.9))
+    (running,) = read_results(tracker)
+    assert running.predictions is None
+    tracker.end_study(study, "finished", flat_metrics(record(0.9, test=0.8)), {"nasctl.best_trial": "0"}, [written])
+    (result,) = read_results(tracker)
+    assert result.test == 0.8
+    assert result.predictions is not None
+    assert result.predictions.read_text() == written.read_text()
