@@ -61,7 +61,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, text, width, message):
 
 def test_a_missing_file_is_named_with_the_nearest(tmp_path):
     (tmp_path / "glove.6B.txt").write_text("a 1\n")
-    with pytest.raises(UsageError, match="no file glove.6b.txt") as caught:
+    with pytest.raises(UsageError, match=r"no file glove\.6b\.txt") as caught:
         prepared(tmp_path, "cat 1\n", "cat", file="glove.6b.txt")
     assert "glove.6B.txt" in caught.value.hint
     with pytest.raises(UsageError, match="needs a file"):
