@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.options import asked_settings, composed, settings_flags, show_configuration
+from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns
 from nasctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
     from nasctl.specs import Domain, StudySpec, Task
     from nasctl.tuning.driven import StudyOrder
@@ -59,42 +60,38 @@ def baseline(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Tune LSTMs: a study of many trials, then the best one's test score.
+    """Tune LSTMs in a study, and test its best trial once.
 
     The sweep says what is searched; the paper's, of 500 trials, unless sweep=NAME says another. Ctrl-C stops cleanly,
     and the same command goes on. With -m several studies share the workers.
     """
-    every = asked_settings(overrides, conf_dirs, multirun=multirun)
+    every = compositions(overrides, conf_dirs, multirun=multirun)
     if cfg:
-        for _, settings in every:
-            show_configuration(settings, as_json=as_json)
+        show_configurations(every, as_json=as_json)
         return
-    asked = [_asked(each, settings, conf_dirs) for each, settings in every]
+    asked = [_asked(each, conf_dirs) for each in every]
     if dry_run:
         from nasctl.cli.plan import show, study_plan  # noqa: PLC0415 - --help need not pay for it
 
-        for each in asked:
-            show(
-                study_plan(each.settings, _space(each.settings, None), each.trials, _slots(each.settings)),
-                as_json=as_json,
-            )
+        for one in asked:
+            plan = study_plan(one.settings, _space(one.settings, None), one.trials, _slots(one.settings))
+            show(plan, as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(asked, shlex.join(["nasctl", "baseline", *flags, *overrides]), as_json=as_json)
 
 
-def _asked(overrides: Sequence[str], settings: Settings, conf_dirs: tuple[str, ...]) -> Asked:
+def _asked(composition: Composition, conf_dirs: tuple[str, ...]) -> Asked:
     """Check what needs no data. Raises UsageError where no sweep applies, and for a value that the sweep decides."""
-    from nasctl.config.composition import chosen_sweep  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.config.groups import options  # noqa: PLC0415 - as above
+    from nasctl.config.groups import options  # noqa: PLC0415 - --help need not pay for it
 
-    folders = tuple(map(Path, conf_dirs))
-    sweep = chosen_sweep(overrides, folders)
+    settings, sweep = composition.settings, composition.sweep
     if not sweep or settings.trials is None:
         names = f"model={settings.model.name} embedding={settings.embedding.name}"
-        raise UsageError(f"no sweep applies to {names}", f"sweep=NAME, one of {', '.join(options(folders)['sweep'])}")
+        known = options(tuple(map(Path, conf_dirs)))["sweep"]
+        raise UsageError(f"no sweep applies to {names}", f"sweep=NAME, one of {', '.join(known)}")
     searched = {name for name, _ in _space(settings, None)}
-    for text in overrides:
+    for text in composition.overrides:
         group, _, stem = text.partition("=")[0].partition(".")
         if group == "training" and (stem in searched or f"{stem}_1" in searched):
             raise UsageError(

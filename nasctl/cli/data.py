@@ -11,7 +11,7 @@ import click
 
 from nasctl.cli.examples import ExampleCommand, ExampleGroup
 from nasctl.cli.options import OverrideType, settings_of
-from nasctl.cli.text import columns
+from nasctl.cli.text import columns, terminal_width
 from nasctl.config.groups import description, options
 from nasctl.errors import MachineError, UsageError
 
@@ -72,7 +72,8 @@ def list_data(overrides: tuple[str, ...], *, as_json: bool) -> None:
         for entry in found:
             click.echo(json.dumps(entry, ensure_ascii=False))
     else:
-        click.echo(columns(("NAME", "STATE", "WHAT"), [(e["name"], e["state"], e["what"]) for e in found]))
+        rows = [(entry["name"], entry["state"], entry["what"]) for entry in found]
+        click.echo(columns(("NAME", "STATE", "WHAT"), rows, width=terminal_width()))
         click.echo(f"\nfolder: {root}" if root else "\nno folder: say data.root=DIR or set NASCTL_DATA", err=True)
 
 

@@ -62,9 +62,10 @@ class Finding:
 @composed
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per finding instead of lines.")
 def doctor(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
-    """What is installed, devices, store, data: what works, and what to do.
+    """What works on this machine, and what to do about the rest.
 
-    Exit code 4 if something fails. What says "note" may be as you want it.
+    Looks at Python, packages, devices, the store and the data. Exit code 4 if something fails; what says "note" may be
+    as you want it.
     """
     settings = settings_of(overrides, conf_dirs)
     stores = stores_of(settings)
@@ -135,11 +136,14 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import os  # noqa: PLC0415 - --help need not pay for it
 
-    import torch  # noqa: PLC0415 - as above
-
     from nasctl.workers.local import cores, visible_devices  # noqa: PLC0415 - as above
 
-    yield Finding("cores", "ok", f"{cores()} for this process: workers=auto makes one worker of each without a GPU")
+    yield Finding("cores", "ok", f"{cores()} for this process: as many workers, unless there is a GPU")
+    try:
+        import torch  # noqa: PLC0415 - as above
+    except (ImportError, OSError) as error:
+        yield Finding("torch", "fails", f"cannot be loaded: {error}", "pip install --force-reinstall torch")
+        return
     seen = visible_devices(os.environ)
     build = torch.version.cuda
     if not seen:

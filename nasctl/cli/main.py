@@ -7,6 +7,7 @@ import importlib
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
@@ -31,6 +32,10 @@ COMMANDS: Mapping[str, str] = {
     "completion": "nasctl.cli.completion:completion",
 }
 """Name -> where the command is, in the order in which `--help` shows them."""
+
+
+COMPLETE_VARIABLE = "_NASCTL_COMPLETE"
+"""Under this name the shells' scripts ask, whatever the program was started as."""
 
 
 class CommandLine(ExampleGroup):
@@ -63,6 +68,7 @@ class CommandLine(ExampleGroup):
         **extra: Any,
     ) -> Any:
         """Run the command that the arguments name and exit with its code; without `standalone_mode` errors come out."""
+        complete_var = complete_var or COMPLETE_VARIABLE
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
@@ -120,10 +126,18 @@ def main(*, verbose: bool, debug: bool) -> None:
 
     What is run is said by KEY=VALUE; `nasctl COMMAND --cfg` shows every key.
     """
-    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="nasctl: %(message)s", force=True)
-    logging.getLogger("nasctl").setLevel(level)
-    signal.signal(signal.SIGTERM, _terminated)
+    logger = logging.getLogger("nasctl")
+    logger.setLevel(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
+    logger.handlers = [_ToStderr()]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+class _ToStderr(logging.Handler):
+    """What nasctl's modules log, as lines on whatever is stderr at that time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"nasctl: {self.format(record)}", err=True)
 
 
 def _terminated(number: int, _: FrameType | None) -> None:

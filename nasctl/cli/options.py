@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,9 +13,10 @@ from nasctl.config.groups import options
 from nasctl.errors import NasctlError
 
 if TYPE_CHECKING:
+    from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
 
-__all__ = ["OverrideType", "asked_settings", "composed", "settings_flags", "settings_of", "show_configuration"]
+__all__ = ["OverrideType", "composed", "compositions", "settings_flags", "settings_of", "show_configurations"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,14 +61,13 @@ def settings_flags(command: F) -> F:
     return command
 
 
-def asked_settings(
-    overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, multirun: bool
-) -> list[tuple[list[str], Settings]]:
-    """The overrides and settings of every run that is asked for: one, or with `multirun` each combination."""
-    from nasctl.config.composition import expand  # noqa: PLC0415 - as in settings_of
+def compositions(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, multirun: bool) -> list[Composition]:
+    """What is asked for: one run, or with `multirun` each combination of the overrides' values."""
+    from nasctl.config.composition import composition, expand  # noqa: PLC0415 - as in settings_of
 
-    every = expand(overrides, tuple(map(Path, conf_dirs))) if multirun else [list(overrides)]
-    return [(each, settings_of(each, conf_dirs)) for each in every]
+    folders = tuple(map(Path, conf_dirs))
+    every = expand(overrides, folders) if multirun else [list(overrides)]
+    return [composition(each, folders) for each in every]
 
 
 def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ...]) -> Settings:
@@ -78,11 +77,14 @@ def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ..
     return compose(overrides, tuple(map(Path, conf_dirs)))
 
 
-def show_configuration(settings: Settings, *, as_json: bool) -> None:
-    """Print the whole configuration: YAML, or JSON for programs; passwords hidden."""
+def show_configurations(every: list[Composition], *, as_json: bool) -> None:
+    """Print whole configurations: YAML documents, or for programs a line of JSON each; passwords hidden."""
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as in settings_of
     from nasctl.config.settings import SETTINGS  # noqa: PLC0415 - as in settings_of
     from nasctl.databases import redacted  # noqa: PLC0415 - as in settings_of
 
-    text = redacted(SETTINGS.dump_json(settings, indent=2).decode()) if as_json else as_yaml(settings)
-    click.echo(re.sub(r"\n*$", "", text))
+    for place, each in enumerate(every):
+        if as_json:
+            click.echo(redacted(SETTINGS.dump_json(each.settings).decode()))
+        else:
+            click.echo(("---\n" if place else "") + as_yaml(each.settings), nl=False)

@@ -100,9 +100,9 @@ def _owner(path: Path) -> str:
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Where it listens.")
 @click.option("--open", "in_browser", is_flag=True, help="Open it in the default browser.")
 def ui(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, port: int, in_browser: bool) -> None:
-    """Browse every run in MLflow's user interface, on this machine only.
+    """Browse every run in MLflow's user interface.
 
-    Also while a study runs. Ctrl-C ends it.
+    It listens on this machine only, also while a study runs. Ctrl-C ends it.
     """
     from nasctl.tracking.ui import HOST, ui_command  # noqa: PLC0415 - --help need not pay for it
 

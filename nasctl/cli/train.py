@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.options import asked_settings, composed, settings_flags, show_configuration
+from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns, counted, duration
 from nasctl.errors import StoppedError
@@ -64,10 +64,10 @@ def train(
         from nasctl.cli.paper import paper_overrides  # noqa: PLC0415 - --help need not pay for it
 
         overrides = (*paper_overrides(paper, overrides), *overrides)
-    every = [settings for _, settings in asked_settings(overrides, conf_dirs, multirun=multirun)]
+    asked = compositions(overrides, conf_dirs, multirun=multirun)
+    every = [each.settings for each in asked]
     if cfg:
-        for settings in every:
-            show_configuration(settings, as_json=as_json)
+        show_configurations(asked, as_json=as_json)
     elif dry_run:
         from nasctl.cli.plan import run_plan, show  # noqa: PLC0415 - --help need not pay for it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -23,10 +24,19 @@ from nasctl.config.settings import SETTINGS, Settings
 from nasctl.databases import redacted
 from nasctl.errors import UsageError
 
-__all__ = ["as_yaml", "chosen_sweep", "compose", "expand"]
+__all__ = ["Composition", "as_yaml", "compose", "composition", "expand"]
 
 _RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
 """`${name:...}`: a call. Only plain references, `${key}`, are allowed, so that a file cannot read the environment."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What overrides lead to: the settings, and the chosen option of the group `sweep` ("" if none applies)."""
+
+    overrides: tuple[str, ...]
+    settings: Settings
+    sweep: str
 
 
 def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Settings:
@@ -34,28 +44,30 @@ def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Se
 
     Raises UsageError, in one line, for every mistake in an override or a file.
     """
+    return composition(overrides, conf_dirs).settings
+
+
+def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Composition:
+    """As `compose`, with the sweep that applies."""
     groups = options(conf_dirs)
     parsed = typed.parse(overrides, groups)
     config = _composed(overrides, parsed, groups, search_folders(conf_dirs))
+    sweep = str(config.hydra.runtime.choices["sweep"])
+    with open_dict(config):
+        del config["hydra"]
     _refuse_resolvers_and_gaps(config)
     try:
         container: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         text = dict(_texts(OmegaConf.to_container(config, resolve=False))).get(str(error.full_key), "a reference")
         raise UsageError(f"{error.full_key}: {text} leads nowhere", "references name keys, e.g. ${seed}") from error
-    return validation.read(container, parsed)
+    settings = validation.read(container, parsed)
+    return Composition(tuple(overrides), settings, sweep if sweep in groups["sweep"] else "")
 
 
 def expand(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> list[list[str]]:
     """The overrides of every run that comma lists in `overrides` ask for (`-m`)."""
     return typed.product(overrides, options(conf_dirs))
-
-
-def chosen_sweep(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> str:
-    """The option of the group `sweep` that these overrides lead to; "" if none applies."""
-    composed = _hydra(overrides, search_folders(conf_dirs), return_hydra_config=True)
-    name = str(composed.hydra.runtime.choices["sweep"])
-    return name if name in options(conf_dirs)["sweep"] else ""
 
 
 def as_yaml(settings: Settings) -> str:
@@ -77,11 +89,12 @@ def _composed(
         raise UsageError(f"the configuration does not fit together: {_first_line(error)}") from error
 
 
-def _hydra(overrides: Sequence[str], folders: Sequence[Path], *, return_hydra_config: bool = False) -> DictConfig:
+def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
+    """The composed configuration, with Hydra's own under `hydra`: it knows which options were chosen."""
     path = ",".join(_quoted(f"file://{folder}") for folder in folders)
     with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
         asked = [f"hydra.searchpath=[{path}]", *overrides]
-        return hydra_compose("config", overrides=asked, return_hydra_config=return_hydra_config)
+        return hydra_compose("config", overrides=asked, return_hydra_config=True)
 
 
 def _quoted(text: str) -> str:
@@ -101,6 +114,7 @@ def _diagnosis(
         container: Any = OmegaConf.to_container(_hydra(choices, folders), resolve=False)
     except (HydraException, OmegaConfBaseException):
         return UsageError(f"the configuration does not compose: {_first_line(error)}")
+    del container["hydra"]
     known = {*validation.keys(container), *groups}
     for override in parsed:
         if override.key_or_group not in known:

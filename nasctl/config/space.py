@@ -61,11 +61,11 @@ def expand_space(settings: Settings, layers: int, places: int, task: Task | None
 def _fitting(domain: Domain, task: Task | None) -> Domain:
     if task is None or not isinstance(domain, Choice):
         return domain
-    left = tuple(loss for loss in domain.choices if LOSSES.get(str(loss)) == task)
+    fitting = [loss for loss, suited in LOSSES.items() if suited == task]
+    left = tuple(loss for loss in domain.choices if loss in fitting)
     if not left:
-        fit = [loss for loss, suited in LOSSES.items() if suited == task]
         raise UsageError(
-            f"study.space.loss.choices={_listed(domain.choices)}: none fits a {task}", f"take {' or '.join(fit)}"
+            f"study.space.loss.choices={_listed(domain.choices)}: none fits a {task}", f"take {' or '.join(fitting)}"
         )
     return Choice("choice", left)
 

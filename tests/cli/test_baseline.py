@@ -1,0 +1,135 @@
+"""`nasctl baseline`, and `status` and `report` behind it, with a worker in this process."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from nasctl.cli import baseline as module
+
+TINY = (
+    *("sweep=demo", "model=bow", "dataset.pairs=60", "embedding.width=8", "training.epochs=2", "trials=2"),
+    *("sampler=random", "study.space.batch_size=null", "training.batch_size=8"),
+)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Workers cost seconds to start; one inside this process does the same work."""
+    from nasctl.workers.inprocess import InProcessPool
+
+    monkeypatch.setattr(module, "_pool", lambda asked, _: InProcessPool(cache=asked.stores.cache))
+    monkeypatch.setattr(module, "_slots", lambda _: 1)
+
+
+def test_a_study_runs_to_its_end_and_is_reported(nasctl, store, in_process):
+    result = nasctl("baseline", *TINY)
+    assert result.exit_code == 0
+    head, first = [line.split() for line in result.stdout.strip().splitlines()[:2]]
+    assert head == ["STUDY", "TRIALS", "FAILED", "BEST", "METRIC", "DEV", "TEST"]
+    assert first[:3] == ["demo-sick-svd-bow", "2", "0"]
+    assert first[4] == "pearson"
+    assert "trial 0 (1/2): pearson" in result.stderr
+    assert "nasctl ui: every trial in the browser" in result.stderr
+
+    again = nasctl("baseline", *TINY, "--json")  # nothing is left to do
+    told = json.loads(again.stdout)
+    assert (told["name"], told["trials"], told["failed"]) == ("demo-sick-svd-bow", 2, 0)
+    assert f"{100 * told['test/pearson']:.2f}" == first[6]
+    assert "2 trials, 2 are done" in again.stderr
+
+    other = nasctl("baseline", *TINY, "training.epochs=3")
+    assert other.exit_code == 3
+    assert "training.epochs" in other.stderr
+
+    status = nasctl("status")
+    assert status.stdout.splitlines()[1].split()[:4] == ["demo-sick-svd-bow", "finished", "2/2", "0"]
+    assert json.loads(nasctl("status", "--json").stdout)["state"] == "finished"
+
+    report = nasctl("report")
+    assert "demo-sick-svd-bow" in report.stdout
+    assert nasctl("report", "studies", "1", "--format", "csv", "--out", "tables").stdout.splitlines() == [
+        "tables/table-studies.csv",
+        "tables/table-1.csv",
+    ]
+    assert (store.parent / "tables" / "table-studies.csv").read_text().splitlines()[1].startswith("demo-sick-svd-bow,")
+
+    from nasctl.tracking.store import MlflowTracker
+
+    tracker = MlflowTracker(f"sqlite:///{store / 'mlflow.db'}", store / "artifacts", "nasctl")
+    (study,) = tracker.runs("study")
+    assert study.tags["nasctl.sweep"] == "demo"
+    assert len(list(tracker.runs("trial"))) == 2
+
+    plan = json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)
+    assert plan["past_runs"] == 2
+    assert plan["seconds"] > 0
+
+
+def test_two_studies_share_the_workers(nasctl, store, in_process):
+    result = nasctl("baseline", *TINY, "trials=1", "-m", "dataset=demo-sick,demo-stsb", "--json")
+    assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [
+        "demo-sick-svd-bow",
+        "demo-stsb-svd-bow",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no sweep applies to model=blm embedding=svd; sweep=NAME, one of demo, paper/"),
+        (["sweep=demo", "training.batch_size=8"], "the sweep demo searches batch_size"),
+        (["sweep=demo", "training.hidden=[8]"], "study.space.hidden=null keeps it fixed"),
+        (["sweep=demo", "study.space.hidden.choices=[0]"], "0 cannot be a hidden"),
+        (["sweep=demo", "-m", "model=blm,bow", "study.name=x"], "2 of these studies are called x"),
+        (["sweep=demo", "-m", "model=blm,bow", "workers=1,2"], "workers must be the same in all studies"),
+        (["sweep=demo", "layers=LL"], "layers=LL does not fit model=blm"),
+    ],
+)
+def test_what_can_be_known_is_told_before_anything_starts(nasctl, store, monkeypatch, arguments, message):
+    monkeypatch.setattr(module, "_pool", pytest.fail)
+    result = nasctl("baseline", "dataset.pairs=60", "embedding.width=8", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[-1]
+    assert not (store / "studies").exists()
+
+
+def test_a_parameter_that_is_not_searched_may_be_set(nasctl):
+    result = nasctl("baseline", "sweep=demo", "study.space.batch_size=null", "training.batch_size=8", "--dry-run")
+    assert result.exit_code == 0
+    assert "batch_size" not in result.stdout
+    assert "space    learning_rate: 0.002 .. 0.01, log" in result.stdout
+
+
+def test_dry_run_shows_the_plan_and_touches_nothing(nasctl, tmp_path):
+    result = nasctl("baseline", "sweep=demo", "workers=2", "--dry-run")
+    assert "12 trials of at most 25 epochs" in result.stdout
+    assert "hidden_1: 64 | 96" in result.stdout
+    assert "at most 315,000 pairs to train on, 2 trials at a time" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_that_goes_on_is_the_one_that_was_given(nasctl, store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "_run", lambda _, resume, *, as_json: asked.append(resume))
+    nasctl("baseline", "sweep=demo", 'data.root="/with space,"', "--conf", str(store))
+    (resume,) = asked
+    assert shlex.split(resume) == ["nasctl", "baseline", "--conf", str(store), "sweep=demo", 'data.root="/with space,"']
+
+
+def test_the_estimate_of_disk_bounds_what_a_study_leaves(nasctl, store, in_process):
+    nasctl("baseline", *TINY)
+    left = sum(path.stat().st_size for path in store.rglob("*") if path.is_file() and "cache" not in path.parts)
+    assert left < json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)["bytes"]
+
+
+def test_in_flight_is_at_most_eight(nasctl, store, in_process, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "_slots", lambda _: 12)
+    monkeypatch.setattr(module, "_spec", lambda _, in_flight: seen.append(in_flight) or pytest.skip("seen"))
+    with pytest.raises(pytest.skip.Exception):
+        nasctl("baseline", *TINY)
+    assert seen == [8]

@@ -1,0 +1,196 @@
+"""`nasctl train`: from the command to the logged run, on a few generated pairs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from nasctl.cli import train as module
+from nasctl.errors import StoppedError
+from nasctl.tracking.records import EpochRecord
+
+TINY = ("model=bow", "dataset.pairs=60", "embedding.width=8", "training.epochs=2")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """What the command sets for its process is taken back."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_run_is_trained_evaluated_and_logged(nasctl, store):
+    result = nasctl("train", *TINY, "--json")
+    told = json.loads(result.stdout)
+    assert {"dev/pearson", "test/pearson", "seconds", "digest", "run"} <= set(told)
+    assert told["state"] == "finished"
+    assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("epoch")] == ["1", "2"]
+    assert all(line.endswith(" s") for line in result.stderr.splitlines() if line.startswith("epoch"))
+
+    from nasctl.tracking.store import MlflowTracker
+
+    (run,) = MlflowTracker(f"sqlite:///{store / 'mlflow.db'}", store / "artifacts", "nasctl").runs("run")
+    assert run.id == told["run"]
+    assert run.tags["nasctl.name"] == "demo-sick-svd-bow-s0"
+    assert run.tags["nasctl.role"] == "final"
+    assert run.metrics["test/pearson"] == pytest.approx(told["test/pearson"])
+    assert run.params["dropout_1"] == "0.35"
+    assert {path.name for path in run.artifacts.iterdir()} == {"best.safetensors", "config.yaml", "predictions.jsonl"}
+    rows = [json.loads(line) for line in (run.artifacts / "predictions.jsonl").read_text().splitlines()]
+    assert {row["split"] for row in rows} == {"dev", "test"}
+    assert not [path for path in store.iterdir() if path.name.startswith("train-")]
+
+
+def test_several_seeds_give_a_mean(nasctl, store):
+    result = nasctl("train", *TINY, "training.epochs=1", "-m", "seed=0,1")
+    assert result.stdout.count("finished, best epoch 1 of 1") == 2
+    means = result.stdout.partition("SPLIT")[2].splitlines()
+    assert means[0].split() == ["METRIC", "MEAN", "SD", "RUNS"]
+    assert means[1].split()[:2] == ["dev", "pearson"]
+    assert means[1].split()[-1] == "2"
+
+
+def test_all_runs_are_checked_before_the_first_begins(nasctl, store, monkeypatch):
+    monkeypatch.setattr(module, "_train", pytest.fail)
+    result = nasctl("train", *TINY, "-m", "training.loss=mse,cross_entropy")
+    assert result.exit_code == 2
+    assert "training.loss=cross_entropy does not fit" in result.stderr
+    result = nasctl("train", *TINY, "-m", "seed=0,x")
+    assert result.stderr == "nasctl: seed=x: expected a whole number\n"
+
+
+def test_cfg_prints_the_configuration_and_stops(nasctl, tmp_path):
+    import yaml
+
+    assert yaml.safe_load(nasctl("train", "--cfg", "seed=7").stdout)["seed"] == 7
+    assert json.loads(nasctl("train", "--cfg", "--json", "seed=7").stdout)["seed"] == 7
+    both = list(yaml.safe_load_all(nasctl("train", "--cfg", "-m", "seed=7,8").stdout))
+    assert [settings["seed"] for settings in both] == [7, 8]
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_touches_nothing(nasctl, tmp_path):
+    result = nasctl("train", "--dry-run")
+    assert "demo-sick svd blm L: 1 trial of at most 75 epochs" in result.stdout
+    assert "train 1050, dev 225, test 225" in result.stdout
+    assert result.stderr == "nothing was started\n"
+    plan = json.loads(nasctl("train", "--dry-run", "--json", "model=bow").stdout)
+    assert plan["trials"] == 1
+    assert plan["seconds"] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_little_disk_is_code_4(nasctl, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 100_000_000))
+    result = nasctl("train", *TINY)
+    assert result.exit_code == 4
+    assert "100 MB free" in result.stderr
+
+
+# --- the paper's rows -------------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_the_paper_sets_everything(nasctl):
+    settings = json.loads(nasctl("train", "--paper", "esim/glove/LL/sick", "--cfg", "--json").stdout)
+    assert (settings["dataset"]["name"], settings["model"]["name"], settings["layers"]) == ("sick", "esim", "LL")
+    assert settings["seed"] == 1
+    training = settings["training"]
+    assert training["hidden"] == [200, 300]
+    assert training["dropout"] == [0.4369, 0.5705]
+    assert training["variational_dropout"] == [0.4491, 0.3239]
+    assert (training["batch_size"], training["learning_rate"], training["loss"]) == (32, 0.0018, "mse")
+    assert (training["weight_decay"], training["grad_norm"], training["epochs"]) == (0.0804, 12.3511, 75)
+
+
+def test_explicit_overrides_stand_before_the_paper(nasctl):
+    arguments = ("--paper", "blm/glove/L/sick", "--cfg", "--json")
+    settings = json.loads(nasctl("train", "seed=9", "embedding=svd", "training.hidden=[8]", *arguments).stdout)
+    assert (settings["seed"], settings["embedding"]["name"], settings["training"]["hidden"]) == (9, "svd", [8])
+    assert settings["training"]["batch_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("blm/glove/L/sik", "did you mean blm/glove/L/sick"),
+        ("blm/glove/E/sick", "needs searched cells, which nasctl does not have; rows: blm/glove/L/sick"),
+        ("blm/bert/L/sick", "needs embedding bert, which nasctl does not have"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_is_refused(nasctl, row, message):
+    result = nasctl("train", "--paper", row, "--cfg")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_every_row_of_lstms_on_glove_composes(nasctl):
+    from nasctl.cli.paper import paper_overrides, paper_scores
+    from nasctl.reference import hyperparameters
+
+    names = [row.name for row in hyperparameters() if set(row.rnn) == {"L"} and row.embedding == "glove"]
+    assert len(names) == 6
+    for name in names:
+        assert len(paper_overrides(name, [])) == 13
+        dev, test = paper_scores(name)
+        assert 60 < test < dev < 100
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_training_keeps_nothing(monkeypatch, tmp_path):
+    import tiny
+
+    from nasctl.experiments import run as runs
+
+    def interrupted(*_):
+        yield EpochRecord(1, 0.5, {"pearson": 0.1}, 1.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", interrupted)
+    with pytest.raises(StoppedError, match="stopped after epoch 1; nothing is kept") as caught:
+        module._followed("x", tiny.run_spec(tmp_path), runs.Workplace(tmp_path, "cpu", 1))
+    assert caught.value.exit_code == 130
+
+
+def test_a_run_that_diverged_is_logged_and_said(nasctl, store):
+    result = nasctl("train", *TINY, "training.learning_rate=1e30", "training.grad_norm=1e30")
+    assert result.exit_code == 0
+    assert "diverged" in result.stdout
+    assert "loss not finite" in result.stdout
+
+
+def test_hyperparameters_have_the_names_of_a_space(tmp_path):
+    import tiny
+
+    from nasctl.specs import with_values
+
+    spec = tiny.run_spec(tmp_path, "esim")
+    values = module.hyperparameters(spec)
+    assert {"hidden_1", "hidden_2", "dropout_2", "variational_dropout_2", "seed"} <= set(values)
+    assert with_values(spec, values) == spec
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        ({"dataset": "sick", "embedding": "glove", "model": "blm", "layers": "L"}, "sick-glove-blm-L"),
+        ({"dataset": "my pairs/2", "embedding": "svd", "model": "bow", "layers": ""}, "my_pairs_2-svd-bow"),
+    ],
+)
+def test_names_say_what_a_run_is(labels, name):
+    assert module.study_name(labels) == name
+    assert module.run_name(labels, 3) == f"{name}-s3"
+
+
+def test_epoch_lines_tell_the_seconds_of_that_epoch():
+    epoch = EpochRecord(7, 0.123456, {"pearson": 0.5}, 12.0)
+    assert module._epoch_line(epoch, 9.5) == "epoch   7  loss 0.1235  dev pearson 50.00  2.5 s"
+    assert "not finite" in module._epoch_line(replace(epoch, loss=None, dev={}), 9.5)
