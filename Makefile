@@ -10,7 +10,6 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # Paths stay relative, so that the checkout may lie in a folder with spaces in its name.
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-STORE := runs
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The user's data is for `make test-data` alone: no other test may depend on it.
@@ -37,12 +36,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) ## two small studies on generated pairs, LSTM and control, and their table (at most 5 minutes on 2 cores)
-	$(BIN)/nasctl baseline sweep=demo model=blm workers=$(WORKERS)
-	$(BIN)/nasctl baseline sweep=demo model=bow workers=$(WORKERS)
-	$(BIN)/nasctl report
+	$(BIN)/nasctl baseline --multirun sweep=demo model=blm,bow workers=$(WORKERS)
 	@echo
-	@echo 'The store is the folder "$(STORE)": trials in studies.db, runs for MLflow in mlflow.db and artifacts/.'
-	@echo 'To browse it: make ui'
+	$(BIN)/nasctl report studies compare
+	@echo
+	@echo 'Every trial in the browser: make ui'
 
 ui: $(INSTALLED) ## the MLflow UI on the store, on this machine only
 	$(BIN)/nasctl ui
@@ -72,8 +70,8 @@ release-check: $(INSTALLED) ## build the wheel, install all of it in a fresh env
 	rm -rf dist build/release
 	$(BIN)/python -m build --outdir dist
 	$(PYTHON) -m venv build/release
-	build/release/bin/python -m pip install --quiet -c constraints.txt torch
-	build/release/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	build/release/bin/python -m pip install --quiet --no-compile -c constraints.txt torch
+	build/release/bin/python -m pip install --quiet --no-compile -c constraints.txt dist/*.whl
 	build/release/bin/python -m pip check
 	cd build && release/bin/nasctl --version && release/bin/nasctl baseline sweep=demo --dry-run
 

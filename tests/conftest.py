@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -96,6 +98,21 @@ def empty_home() -> Iterator[None]:
     for path in written:
         path.unlink()  # or every later test would be blamed too
     assert not written, f"written into HOME: {', '.join(map(str, written))}"
+
+
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """A command that runs inside a test sets levels of logging and handlers of signals: no other test shall notice."""
+    ours, level, on_term = (
+        logging.getLogger("nasctl"),
+        logging.getLogger("nasctl").level,
+        signal.getsignal(signal.SIGTERM),
+    )
+    yield
+    ours.setLevel(level)
+    signal.signal(signal.SIGTERM, on_term)
+    for handler in [each for each in logging.root.handlers if type(each) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,7 @@ def resolve(
         "dataset": dataset.name,
         "embedding": embedding.name,
         "vectors": vectors.source,
+        "oov": f"{vectors.oov_share:.4f}",
         "model": model.name,
         "cell": cell,
         "layers": letters,

@@ -1,0 +1,100 @@
+"""What the documents point at is there: files, headings, pictures, Makefile targets, commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\)")
+HTML_LINK = re.compile(r"(?:src|href)=\"([^\"]+)\"")
+FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
+
+
+def broken_links(document: Path) -> Iterator[str]:
+    """Every relative link of `document` that leads nowhere."""
+    prose = FENCE.sub("", document.read_text("utf-8"))
+    for target in LINK.findall(prose) + HTML_LINK.findall(prose):
+        if re.match(r"[a-z][a-z+.-]*:", target):
+            continue  # an address elsewhere: not for a test without a network
+        path, _, anchor = target.partition("#")
+        aim = (document.parent / path).resolve() if path else document
+        if not aim.exists():
+            yield f"{document.name}: {target}: there is no such file"
+        elif anchor and anchor not in anchors(aim):
+            yield f"{document.name}: {target}: there is no such heading"
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a Markdown file's headings, as GitHub makes them."""
+    headings = re.findall(r"^#{1,6}\s+(.+?)\s*#*$", FENCE.sub("", document.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def code(document: Path) -> str:
+    """Everything that `document` sets as code."""
+    text = document.read_text("utf-8")
+    fenced = "\n".join(match.group(0) for match in FENCE.finditer(text))
+    return fenced + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", FENCE.sub("", text)))
+
+
+def make_targets(makefile: str) -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_resolve(document):
+    assert list(broken_links(document)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_targets_exist(document):
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", code(document)))
+    assert named <= make_targets((ROOT / "Makefile").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_commands_exist(document):
+    import click
+
+    from nasctl.cli.main import main
+
+    named = set(re.findall(r"\bnasctl ([a-z]+)\b", code(document)))
+    assert named <= set(main.list_commands(click.Context(main)))
+
+
+def test_the_readme_names_the_two_commands_and_every_other():
+    import click
+
+    from nasctl.cli.main import main
+
+    readme = code(ROOT / "README.md")
+    assert {"demo", "test"} <= set(re.findall(r"\bmake ([a-z-]+)", readme))
+    assert set(main.list_commands(click.Context(main))) <= set(re.findall(r"\bnasctl ([a-z]+)\b", readme))
+
+
+def test_contributing_is_short():
+    assert len((ROOT / "CONTRIBUTING.md").read_text("utf-8").splitlines()) <= 100
+
+
+def test_a_broken_link_is_found(tmp_path):
+    (tmp_path / "there.md").write_text("# A heading: of `its` own\n```\n# no heading\n```\n", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](gone.md) [c](there.md#a-heading-of-its-own) [d](there.md#no-heading) [e](https://x.org/gone.md)\n"
+        '```\n[f](gone-too.md)\n```\n![g](gone.png) <img src="gone.svg">\n',
+        encoding="utf-8",
+    )
+    found = [line.split(": ")[1] for line in broken_links(page)]
+    assert found == ["gone.md", "there.md#no-heading", "gone.png", "gone.svg"]
+    assert make_targets("demo: .venv/x ## shown\n\techo a: b\nVARIABLE := x\n") == {"demo"}
+
+
+def test_every_picture_is_shown_somewhere():
+    shown = "".join(document.read_text("utf-8") for document in DOCUMENTS)
+    assert [path.name for path in (ROOT / "docs" / "pictures").glob("*") if path.name not in shown] == []
