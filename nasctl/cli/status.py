@@ -13,7 +13,7 @@ import click
 
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, settings_of
-from nasctl.cli.stores import stores_of
+from nasctl.cli.stores import open_tracker, stores_of
 from nasctl.cli.text import columns
 from nasctl.errors import MachineError
 
@@ -104,7 +104,7 @@ def ui(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, port: int, in_
 
     It listens on this machine only, also while a study runs. Ctrl-C ends it.
     """
-    from nasctl.tracking.ui import HOST, ui_command  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tracking.ui import HOST, ui_command, ui_link  # noqa: PLC0415 - --help need not pay for it
 
     stores = stores_of(settings_of(overrides, conf_dirs))
     path = stores.files().get("tracking")
@@ -112,10 +112,12 @@ def ui(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, port: int, in_
         raise MachineError(f"no runs in {stores.root} yet", "`nasctl train` or `nasctl baseline` makes some")
     command, environment = ui_command(stores.tracking, stores.artifacts, port)
     _check_free(HOST, port)
-    address = f"http://{HOST}:{port}"
-    click.echo(f"{address} shows the runs of {_shown(stores.root)} in a few seconds; Ctrl-C ends it", err=True)
+    experiment = open_tracker(stores).experiment_id
+    studies, trials = (ui_link(experiment, port, view) for view in ("studies", "trials"))
+    click.echo(f"the runs of {_shown(stores.root)}, in a few seconds; Ctrl-C ends it", err=True)
+    click.echo(f"studies, each to be folded out: {studies}\nall trials, grouped by study: {trials}", err=True)
     if in_browser:
-        webbrowser.open(address)
+        webbrowser.open(studies)
     os.execve(command[0], command, environment)  # noqa: S606 - our own command, and no shell
 
 

@@ -58,7 +58,9 @@ def test_ui_becomes_mlflow_on_the_loopback(nasctl, store, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     result = nasctl("ui", "--port", str(port))
-    assert f"http://127.0.0.1:{port} shows the runs of runs" in result.stderr
+    assert "the runs of runs" in result.stderr
+    for view in ("studies", "trials"):
+        assert f"http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey={view}" in result.stderr
     ((program, command, environment),) = became
     assert program == command[0]
     assert "127.0.0.1" in command
