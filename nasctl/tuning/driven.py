@@ -105,7 +105,9 @@ class DrivenStudy:
         if self._writer is not None:
             self._writer.begin(self._log)
         value = best.value if best else None
-        yield StudyStarted(self.name, self.spec.trials, trials.finished, trials.failed, len(self._pending), value)
+        yield StudyStarted(
+            self.name, self.spec.trials, trials.totals.trials, trials.totals.failed, len(self._pending), value
+        )
         yield from self._advance()
 
     # --- handing out --------------------------------------------------------------------------------------------------
@@ -245,7 +247,9 @@ class DrivenStudy:
                 study.resume(waiting)
         if self._writer is not None:
             self._writer.trial(self._log, tracked(trial, self.spec.labels))
-        yield TrialEnded(self.name, number, slot, trial.record, trial.duplicate_of, trials.finished, trials.failed)
+        yield TrialEnded(
+            self.name, number, slot, trial.record, trial.duplicate_of, trials.totals.trials, trials.totals.failed
+        )
         if best:
             yield BestChanged(self.name, number, trial.record.value)
 
@@ -254,7 +258,7 @@ class DrivenStudy:
     def _advance(self) -> Iterator[Event]:
         """Once enough trials have finished: evaluate the best one, train it again before, or end."""
         trials, best = self.trials, self.trials.best
-        if self.ended or best is None or trials.finished < self.spec.trials or self._out or self._late is not None:
+        if self.ended or best is None or trials.totals.trials < self.spec.trials or self._out or self._late is not None:
             return
         known, stored = trials.ended(best.number), trials.final
         if known.record.state == "diverged":
@@ -294,7 +298,9 @@ class DrivenStudy:
                 tags = {**record_tags(final), BEST_TRIAL: str(best.number)}
             files = [path for path in (self._folder.checkpoint, self._folder.predictions) if path.exists()]
             self._writer.end(self._log, "finished", metrics, tags, files)
-        return StudyEnded(self.name, self.trials.finished, self.trials.failed, best.number if best else None, final)
+        return StudyEnded(
+            self.name, self.trials.totals.trials, self.trials.totals.failed, best.number if best else None, final
+        )
 
     def leave(self, state: Literal["interrupted", "failed"]) -> None:
         """Tell the tracker that the study goes on another time, if ever."""

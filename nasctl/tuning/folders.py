@@ -42,7 +42,7 @@ class StudyFolder:
 
     def __init__(self, root: Path, study: str) -> None:
         self.study = study
-        self.path = root / "studies" / study
+        self.path = (root / "studies" / study).absolute()  # workers are told of paths below it
         self._lock = filelock.FileLock(self.path / "lock")
         self._owner = self.path / "owner.json"
 

@@ -266,5 +266,5 @@ class Scheduler:
 
     def _described(self) -> str:
         open_ = [study for study in self._studies if not study.ended]
-        parts = [f"{study.name} has {study.trials.finished} of {study.spec.trials} trials" for study in open_]
+        parts = [f"{study.name} has {study.trials.totals.trials} of {study.spec.trials} trials" for study in open_]
         return f"stopped: {', '.join(parts)}"

@@ -121,7 +121,7 @@ class TrackerWriter:
         self._room.release()
 
     def _catch_up(self, log: StudyLog) -> None:
-        while log.behind:
+        while log.id and log.behind:  # not before its study has begun
             number = log.behind.popleft()
             self._persist(functools.partial(self._read_and_log, log, number))
 

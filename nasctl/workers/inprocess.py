@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nasctl.workers.jobs import Executor
 from nasctl.workers.pool import PoolEvent, Told, WorkerReady
-from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Start
+from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Kept, Start
 from nasctl.workers.session import hello
 
 
@@ -43,9 +43,11 @@ class InProcessPool:
         if isinstance(message, Job):
             self._idle, self._work = False, self._executor.perform(message)
             return
-        if (answer := self._executor.settle(message)) is not None:
+        answer = self._executor.settle(message)
+        if answer is None:
+            self._idle = True
+        else:
             self._told.append(Told(slot, answer))
-        self._idle = True
 
     def events(self, timeout: float) -> list[PoolEvent]:
         """The job's next epoch, or its end; sleeps if there is no job."""
@@ -53,12 +55,13 @@ class InProcessPool:
             message = next(self._work)
             if not isinstance(message, Epoch):
                 self._work = None
-                self._idle = isinstance(message, Failed)
             self._told.append(Told(0, message))
         elif not self._told:
             time.sleep(timeout)
         happened = list(self._told)
         self._told.clear()
+        if any(isinstance(event, Told) and isinstance(event.message, Kept | Failed) for event in happened):
+            self._idle = True
         return happened
 
     def wake(self) -> None:

@@ -14,6 +14,8 @@ import math
 import os
 import platform
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -106,6 +108,11 @@ def _hang() -> None:
         time.sleep(3600.0)
 
 
+def _start_family() -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    _hang()
+
+
 def _raise() -> None:
     raise RuntimeError("a fault was asked for")
 
@@ -125,6 +132,7 @@ _FAULTS: Mapping[str, Callable[[], Any]] = MappingProxyType(
         "kill": _kill,
         "silence": _fall_silent,
         "hang": _hang,
+        "family": _start_family,
         "raise": _raise,
         "memory": _exhaust_memory,
         "print": _print,

@@ -220,6 +220,7 @@ def encode(seq: int, message: Message) -> bytes:
     """The line of a message, its newline included. Raises ProtocolError if it is too long."""
     nonfinite: list[tuple[list[str | int], str]] = []
     body = _without_nonfinite(_LINE.dump_python(Line(seq, message), mode="json"), [], nonfinite)
+    body["message"] = {"type": message.type} | body["message"]  # first, for whoever reads a log
     if nonfinite:
         body["nonfinite"] = nonfinite
     line = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"

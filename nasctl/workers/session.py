@@ -88,8 +88,8 @@ class Session:
                 case Keep() | Drop() if executor is not None:
                     if (answer := executor.settle(message)) is not None:
                         self._sender.send(answer)
-                case Job():
-                    break  # asked for while a stop was on its way
+                case Job() if self._stopping:
+                    break  # it was on its way when the stop came
                 case ProtocolError():
                     raise message
                 case _:

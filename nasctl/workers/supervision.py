@@ -77,7 +77,7 @@ class ProcessPool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._slots, self._limits = tuple(slots), limits
-        self._cache, self._logs, self._warm = cache, logs, tuple(warm)
+        self._cache, self._logs, self._warm = cache.absolute(), logs, tuple(warm)
         self._clock = clock
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._workers: dict[int, _Worker] = {}

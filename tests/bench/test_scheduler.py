@@ -49,8 +49,11 @@ def study(folder: Path, sampler: str, trials: int) -> StudySpec:
     return StudySpec("bench", run, thirteen, SAMPLERS[sampler], trials, WORKERS, 0, {"dataset": "none"})
 
 
-def drive(folder: Path, trials: int, seconds: float) -> list[tuple[float, int]]:
-    """The time and this process's memory in bytes at the end of each trial, in order."""
+def drive(folder: Path, trials: int, seconds: float) -> tuple[list[tuple[float, int]], float]:
+    """The time and this process's memory in bytes at the end of each trial, in order; and the time when MLflow has all.
+
+    The tracker's thread may lag behind the trials, so only the second time is that of the whole study.
+    """
     limits = Limits(beat=10.0, silence=60.0, epoch=60.0, grace=10.0)
     store = StudyStore(f"sqlite:///{folder}/studies.db")
     scheduler = Scheduler(
@@ -65,9 +68,10 @@ def drive(folder: Path, trials: int, seconds: float) -> list[tuple[float, int]]:
         databases=(folder / "mlflow.db",),
     )
     ends = [(time.perf_counter(), memory()) for event in scheduler.run() if isinstance(event, TrialEnded)]
+    whole = time.perf_counter()
     store.close()
     assert len(ends) == trials
-    return ends
+    return ends, whole
 
 
 def memory() -> int:
@@ -75,16 +79,22 @@ def memory() -> int:
 
 
 def test_a_trial_costs_little(tmp_path):
-    ends = drive(tmp_path, trials=1000, seconds=0.0)[WARM_UP:]
-    milliseconds = 1000 * (ends[-1][0] - ends[0][0]) / (len(ends) - 1)
+    every, whole = drive(tmp_path, trials=1000, seconds=0.0)
+    ends = every[WARM_UP:]
+    told = 1000 * (ends[-1][0] - ends[0][0]) / (len(ends) - 1)
+    milliseconds = 1000 * (whole - ends[0][0]) / (len(ends) - 1)
     kilobytes = (ends[-1][1] - ends[0][1]) / 1024 / (len(ends) - 1)
-    print(f"scheduler: {milliseconds:.0f} ms per trial, {kilobytes:.1f} KB per trial, {os.cpu_count()} cores")
+    print(
+        f"scheduler: {milliseconds:.0f} ms per trial until MLflow has it, {told:.0f} ms until Optuna has, "
+        f"{kilobytes:.1f} KB per trial, {os.cpu_count()} cores"
+    )
     assert milliseconds <= 80.0
     assert kilobytes <= 10.0
 
 
 def test_workers_are_rarely_idle(tmp_path):
-    ends = drive(tmp_path, trials=WARM_UP + 200, seconds=0.5)[WARM_UP:]
+    every, _ = drive(tmp_path, trials=WARM_UP + 200, seconds=0.5)
+    ends = every[WARM_UP:]
     busy = 0.5 * (len(ends) - 1)
     idle = 1.0 - busy / (WORKERS * (ends[-1][0] - ends[0][0]))
     print(f"scheduler: {100 * idle:.1f} % idle with jobs of 0.5 s")

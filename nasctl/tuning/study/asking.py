@@ -1,0 +1,207 @@
+"""One study: asking for trials and telling their ends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import platform
+import warnings
+from collections import deque
+from dataclasses import replace
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from nasctl.data.metrics import METRICS
+from nasctl.errors import MachineError, StateMismatchError
+from nasctl.rng import stream_seed
+from nasctl.specs import STUDY, Choice, Domain, FloatRange, RandomSampler, SamplerSpec, StudySpec, study_identity
+from nasctl.tracking.records import RECORD, RunRecord
+from nasctl.tuning.study.store import StudyStore, database_errors, read_ended, state_and_values
+from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, counted, differences
+
+SHOWN_DIFFERENCES = 3
+
+
+class TrialStore:
+    """One study's trials. The caller owns the study's folder, so nobody else writes.
+
+    `unfinished` are the trials that an earlier process asked for and did not tell, by number; `best` and `totals` are
+    as of the last `tell`.
+    """
+
+    def __init__(self, store: StudyStore, spec: StudySpec) -> None:
+        """Open the study or begin it. Raises StateMismatchError if it was begun with another identity."""
+        self._store, self.spec, self._rdb = store, spec, store.rdb
+        self._maximize = METRICS[spec.run.metric].direction == "maximize"
+        self._direction = StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE
+        self._distributions = {name: _distribution(domain) for name, domain in spec.space}
+        self._distribution_texts = {name: distribution_to_json(each) for name, each in self._distributions.items()}
+        self._memory = InMemoryStorage()
+        self._mirror = optuna.create_study(storage=self._memory, study_name=spec.name, direction=self._direction)
+        self._ids: list[int] = []  # the store's number of each trial
+        self._untold: deque[Ended] = deque()
+        self.totals = NOTHING
+        self.best: Best | None = None
+        with database_errors(store.url):
+            self._id = self._open()
+            self.unfinished = self._load()
+
+    def ended_numbers(self) -> tuple[int, ...]:
+        """The numbers of all trials that have been told."""
+        trials = self._memory.get_all_trials(self._mirror._study_id, deepcopy=False)  # noqa: SLF001 - Optuna has no other
+        return tuple(trial.number for trial in trials if trial.state.is_finished())
+
+    def ask(self) -> Asked:
+        """A new trial, durable before it is returned."""
+        number = len(self._ids)
+        self._mirror.sampler = _sampler(self.spec.sampler, stream_seed(self.spec.sampler.seed, "ask", number) % 2**32)
+        drawn = self._mirror.ask(fixed_distributions=self._distributions).params
+        params = {name: drawn[name] for name, _ in self.spec.space}
+        asked = asked_trial(self.spec.run, number, params)
+        internal = [
+            {
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(params[name]),
+                "distribution_json": self._distribution_texts[name],
+            }
+            for name, distribution in self._distributions.items()
+        ]
+        self._ids.append(self._store.insert_running(self._id, asked, internal))
+        return asked
+
+    def note_failure(self, asked: Asked, failure: Failure) -> Asked:
+        """Record that an attempt came to nothing."""
+        failures = (*asked.failures, failure)
+        with database_errors(self._store.url):
+            self._rdb.set_trial_user_attr(self._ids[asked.number], "failures", failures)
+        return replace(asked, failures=failures)
+
+    def is_better(self, number: int, value: float) -> bool:
+        """Whether this trial would be the best one."""
+        if self.best is None or value == self.best.value:
+            return self.best is None or number < self.best.number
+        return (value > self.best.value) == self._maximize
+
+    def tell(self, trial: Ended) -> None:
+        """End a trial: it counts now, for the sampler too, and is durable after `commit`."""
+        self._count(trial)
+        self._untold.append(trial)
+
+    def commit(self) -> list[Ended]:
+        """Make everything told durable; the trials that this call has made so."""
+        committed = []
+        while self._untold:
+            self._store.update_ended(self._ids[self._untold[0].asked.number], self._untold[0])
+            committed.append(self._untold.popleft())
+        return committed
+
+    def ended(self, number: int) -> Ended:
+        """A trial that has been told, from the store; safe in any thread."""
+        with database_errors(self._store.url):
+            return read_ended(self.spec.run, self._rdb.get_trial(self._ids[number]))
+
+    @property
+    def final(self) -> tuple[int, RunRecord] | None:
+        """The trial that was evaluated last at the study's end, and its record."""
+        with database_errors(self._store.url):
+            stored = self._rdb.get_study_user_attrs(self._id).get("final")
+        return None if stored is None else (stored["trial"], RECORD.validate_json(json.dumps(stored["record"])))
+
+    def set_final(self, number: int, record: RunRecord) -> None:
+        """Record the final evaluation, of trial `number`."""
+        final = {"trial": number, "trials": self.totals.trials, "record": RECORD.dump_python(record, mode="json")}
+        with database_errors(self._store.url):
+            self._rdb.set_study_user_attr(self._id, "final", final)
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> int:
+        name, identity = self.spec.name, study_identity(self.spec)
+        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+            self._rdb.create_new_study([self._direction], name)
+        id_ = self._rdb.get_study_id_from_name(name)
+        stored = self._rdb.get_study_user_attrs(id_)
+        if "identity" in stored:
+            parts = sorted(identity, reverse=True)  # space, sampler, run: a changed space shows in the run as well
+            found = [text for part in parts for text in differences(stored["identity"].get(part), identity[part], part)]
+            if found:
+                more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
+                raise StateMismatchError(
+                    f"the study {name} was begun with other settings: {', '.join(found[:SHOWN_DIFFERENCES])}{more}",
+                    "ask for the stored values to go on, or study.name=OTHER to start another study",
+                )
+        versions = {"python": platform.python_version()}
+        versions |= {package: importlib.metadata.version(package) for package in ("nasctl", "optuna", "torch")}
+        wanted = {
+            "spec": STUDY.dump_python(self.spec, mode="json"),
+            "versions": versions,
+            "in_flight": self.spec.in_flight,
+            "identity": identity,  # the last one: with it, all are there
+        }
+        for key, value in wanted.items():
+            if stored.get(key) != value:
+                self._rdb.set_study_user_attr(id_, key, value)
+        return id_
+
+    def _load(self) -> tuple[Asked, ...]:
+        """Copy the store's trials into memory."""
+        unfinished = []
+        for trial in sorted(self._rdb.get_all_trials(self._id, deepcopy=False), key=lambda trial: trial.number):
+            if trial.number != len(self._ids):
+                raise MachineError(f"the study {self.spec.name} has no trial {len(self._ids)}", "restore its database")
+            self._ids.append(trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
+            self._copy(trial)
+            if "record" in trial.user_attrs:
+                self._count(read_ended(self.spec.run, trial))
+            else:
+                failures = trial.user_attrs.get("failures", ())
+                unfinished.append(asked_trial(self.spec.run, trial.number, trial.params, failures))
+        return tuple(unfinished)
+
+    def _copy(self, trial: FrozenTrial) -> None:
+        copy = self._memory.create_new_trial(self._mirror._study_id)  # noqa: SLF001 - Optuna has no public name for it
+        for name, distribution in self._distributions.items():  # shared, where a copied trial would have its own
+            value = distribution.to_internal_repr(trial.params[name])
+            self._memory.set_trial_param(copy, name, value, distribution)
+
+    def _count(self, trial: Ended) -> None:
+        """Let a trial's end count in memory; the trials of the copy are numbered as those of the store."""
+        number = trial.asked.number
+        self._memory.set_trial_state_values(number, *state_and_values(trial))
+        self.totals = counted(self.totals, trial)
+        if trial.counts and self.is_better(number, trial.record.value):
+            self.best = Best(number, trial.record.value)
+
+
+def _distribution(domain: Domain) -> BaseDistribution:
+    if isinstance(domain, Choice):
+        return CategoricalDistribution(domain.choices)
+    if isinstance(domain, FloatRange):
+        return FloatDistribution(domain.low, domain.high, log=domain.log)
+    return IntDistribution(domain.low, domain.high, log=domain.log)
+
+
+def _sampler(spec: SamplerSpec, seed: int) -> optuna.samplers.BaseSampler:
+    if isinstance(spec, RandomSampler):
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group` has been one for years
+        return optuna.samplers.TPESampler(
+            n_startup_trials=spec.n_startup_trials,
+            n_ei_candidates=spec.n_ei_candidates,
+            multivariate=spec.multivariate,
+            group=spec.group,
+            constant_liar=spec.constant_liar,
+            seed=seed,
+        )

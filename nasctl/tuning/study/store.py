@@ -1,0 +1,171 @@
+"""The database of all studies of one store, in Optuna's own tables."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import filelock
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pragmas
+from nasctl.errors import MachineError
+from nasctl.specs import STUDY, RunSpec
+from nasctl.tracking.records import RECORD
+from nasctl.tuning.trials import Asked, Ended, StudyProgress, asked_trial
+
+_TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
+_VALUES, _ATTRIBUTES = models.TrialValueModel.__table__, models.TrialUserAttributeModel.__table__
+
+
+class StudyStore:
+    """Optuna's database, with all studies of one store; made if it is not there."""
+
+    def __init__(self, url: str, durability: Durability = "normal") -> None:
+        """Raises UsageError or MachineError, without a password, if the database cannot be used."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.path = sqlite_path(url)
+        probe(url)
+        sqlite_pragmas(durability)
+        with database_errors(url):
+            if self.path is None:
+                self.rdb = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+            else:
+                with filelock.FileLock(self.path.with_name(f"{self.path.name}.lock")):  # two may want to make it
+                    self.rdb = RDBStorage(url)
+        self.url = url
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.rdb.scoped_session.remove()
+        self.rdb.engine.dispose()
+
+    def insert_running(self, study: int, asked: Asked, internal: Sequence[Mapping[str, Any]]) -> int:
+        """Enter a trial in one transaction; its row's id. `internal` has its parameters as Optuna stores them."""
+        row = {"study_id": study, "number": asked.number, "state": TrialState.RUNNING, "datetime_start": _utc_now()}
+        with database_errors(self.url), self.rdb.engine.begin() as connection:
+            inserted = connection.execute(_TRIALS.insert(), row).inserted_primary_key
+            id_ = int(inserted[0])  # type: ignore[index] # there is one: the table numbers its rows
+            if internal:
+                connection.execute(_PARAMS.insert(), [{"trial_id": id_, **each} for each in internal])
+            connection.execute(_ATTRIBUTES.insert(), _attributes(id_, {"digest": asked.digest}))
+        return id_
+
+    def update_ended(self, id_: int, trial: Ended) -> None:
+        """Enter a trial's end in one transaction."""
+        row = _TRIALS.c.trial_id == id_
+        state, values = state_and_values(trial)
+        known = {"record": RECORD.dump_python(trial.record, mode="json"), "duplicate_of": trial.duplicate_of}
+        with database_errors(self.url), self.rdb.engine.begin() as connection:
+            connection.execute(_ATTRIBUTES.insert(), _attributes(id_, known))
+            for value in values or ():
+                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                connection.execute(
+                    _VALUES.insert(), {"trial_id": id_, "objective": 0, "value": stored, "value_type": kind}
+                )
+            connection.execute(_TRIALS.update().where(row).values(state=state, datetime_complete=_utc_now()))
+
+    def finished_digests(self) -> dict[str, tuple[str, int]]:
+        """Run digest -> (study, number) of the first finished trial that has it, over all studies."""
+        trial, attribute = models.TrialModel, models.TrialUserAttributeModel
+        query = (
+            sqlalchemy.select(attribute.value_json, models.StudyModel.study_name, trial.number)
+            .join(trial, trial.trial_id == attribute.trial_id)
+            .join(models.StudyModel, models.StudyModel.study_id == trial.study_id)
+            .where(attribute.key == "digest", trial.state == TrialState.COMPLETE)
+            .order_by(trial.trial_id.desc())
+        )
+        with database_errors(self.url), self.rdb.engine.connect() as connection:
+            return {json.loads(digest): (study, number) for digest, study, number in connection.execute(query)}
+
+    def ended(self, study: str, number: int) -> Ended:
+        """A trial of any study that has been told."""
+        with database_errors(self.url):
+            id_ = self.rdb.get_study_id_from_name(study)
+            trial = self.rdb.get_trial(self.rdb.get_trial_id_from_study_id_trial_number(id_, number))
+            spec = self.rdb.get_study_user_attrs(id_)["spec"]
+        return read_ended(STUDY.validate_json(json.dumps(spec)).run, trial)
+
+    def progress(self) -> tuple[StudyProgress, ...]:
+        """How far every study of the store is, in the order in which they were begun."""
+        trial, value = models.TrialModel, models.TrialValueModel
+        query = (
+            sqlalchemy.select(
+                trial.study_id,
+                trial.state,
+                sqlalchemy.func.count(trial.trial_id),
+                sqlalchemy.func.max(value.value),
+                sqlalchemy.func.min(value.value),
+            )
+            .outerjoin(value, value.trial_id == trial.trial_id)
+            .group_by(trial.study_id, trial.state)
+        )
+        with database_errors(self.url):
+            studies = self.rdb.get_all_studies()
+            with self.rdb.engine.connect() as connection:
+                rows = {(id_, state): (count, high, low) for id_, state, count, high, low in connection.execute(query)}
+        return tuple(_progress(study, rows) for study in studies if "spec" in study.user_attrs)
+
+
+def _progress(study: Any, rows: Mapping[tuple[int, TrialState], tuple[int, float, float]]) -> StudyProgress:
+    def row(state: TrialState) -> tuple[int, float | None, float | None]:
+        return rows.get((study._study_id, state), (0, None, None))  # noqa: SLF001 - Optuna has no public name for it
+
+    finished, high, low = row(TrialState.COMPLETE)
+    return StudyProgress(
+        study.study_name,
+        study.user_attrs["spec"]["trials"],
+        finished,
+        row(TrialState.FAIL)[0],
+        row(TrialState.RUNNING)[0],
+        high if study.directions[0] == StudyDirection.MAXIMIZE else low,
+        "final" in study.user_attrs,
+    )
+
+
+# --- to and from Optuna -----------------------------------------------------------------------------------------------
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)  # as Optuna's columns have it
+
+
+def _attributes(id_: int, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known = {key: value for key, value in values.items() if value is not None}
+    return [
+        {"trial_id": id_, "key": key, "value_json": json.dumps(value, allow_nan=False)} for key, value in known.items()
+    ]
+
+
+def state_and_values(trial: Ended) -> tuple[TrialState, list[float] | None]:
+    """How Optuna knows the end of a trial."""
+    return (TrialState.COMPLETE, [trial.record.value]) if trial.counts else (TrialState.FAIL, None)
+
+
+def read_ended(run: RunSpec, trial: FrozenTrial) -> Ended:
+    """A trial of a study around `run` that has been told."""
+    attributes = trial.user_attrs
+    asked = asked_trial(run, trial.number, trial.params, attributes.get("failures", ()))
+    return Ended(asked, RECORD.validate_json(json.dumps(attributes["record"])), attributes.get("duplicate_of"))
+
+
+@contextlib.contextmanager
+def database_errors(url: str) -> Iterator[None]:
+    """The database's trouble as ours, in one line and without its password."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        reason = redacted(str(getattr(cause, "orig", None) or cause)).partition("\n")[0]
+        raise MachineError(
+            f"the studies' database {redacted(url)} failed: {reason}",
+            "what was told is safe; run the same command again to go on once the database can be written",
+        ) from None

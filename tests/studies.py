@@ -1,0 +1,260 @@
+"""Studies of no-op jobs, and what drives them, for tests of workers and tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nasctl.errors import NasctlError
+from nasctl.files import write_atomically
+from nasctl.specs import (
+    RESULT_VERSION,
+    RUN,
+    BlmSpec,
+    Choice,
+    Domain,
+    EmbeddingRef,
+    FloatRange,
+    IntRange,
+    LayerSpec,
+    RandomSampler,
+    RunSpec,
+    SamplerSpec,
+    StudySpec,
+    TpeSampler,
+    TrainingSpec,
+)
+from nasctl.tracking.memory import MemoryTracker
+from nasctl.tracking.records import RunRecord, Tracker, TrialEntry
+from nasctl.tuning.driven import StudyOrder
+from nasctl.tuning.events import Event, StudyEnded
+from nasctl.tuning.scheduler import Scheduler
+from nasctl.tuning.study import StudyStore
+from nasctl.workers import noop
+from nasctl.workers.inprocess import InProcessPool
+from nasctl.workers.local import worker_environment
+from nasctl.workers.pool import Limits, Pool
+from nasctl.workers.process import Slot
+from nasctl.workers.protocol import Job
+from nasctl.workers.supervision import ProcessPool
+
+LIMITS = Limits(beat=0.2, silence=3.0, epoch=30.0, grace=3.0)
+
+TRAINING = TrainingSpec(32, 1e-3, "mse", 0.04, 10.0, (0.4, 0.4), (0.4,), 0, 5, 5)
+RUN_SPEC = RunSpec(
+    "run",
+    "d" * 16,
+    "pearson",
+    EmbeddingRef("e" * 16, trainable=False),
+    BlmSpec("blm", "sequence", "masked", "common"),
+    (LayerSpec("lstm", 8),),
+    TRAINING,
+    "fp32",
+    RESULT_VERSION,
+)
+
+SPACE: tuple[tuple[str, Domain], ...] = (
+    ("batch_size", Choice("choice", (16, 32, 64))),
+    ("learning_rate", FloatRange("float", 1e-4, 1e-2, log=True)),
+    ("hidden_1", IntRange("int", 4, 64, log=False)),
+    ("dropout_1", FloatRange("float", 0.25, 0.75, log=False)),
+    ("loss", Choice("choice", ("mae", "mse"))),
+)
+SMALL_SPACE: tuple[tuple[str, Domain], ...] = (("batch_size", Choice("choice", (16, 32, 64))),)
+
+RANDOM = RandomSampler("random", 0)
+TPE = TpeSampler("tpe", 4, 24, multivariate=True, group=False, constant_liar=True, seed=0)
+TPE_PAPER = TpeSampler("tpe_paper", 4, 24, multivariate=False, group=False, constant_liar=True, seed=0)
+
+
+def study(
+    name: str = "s",
+    trials: int = 6,
+    *,
+    space: Sequence[tuple[str, Domain]] = SPACE,
+    sampler: SamplerSpec = RANDOM,
+    in_flight: int = 8,
+    retries: int = 2,
+    run: RunSpec = RUN_SPEC,
+) -> StudySpec:
+    return StudySpec(name, run, tuple(space), sampler, trials, in_flight, retries, {"dataset": "none", "model": "blm"})
+
+
+def order(spec: StudySpec, **options: Any) -> StudyOrder:
+    return StudyOrder(spec, f"study: {spec.name}\n", "noop", options)
+
+
+def job(identity: str = "s/0", attempt: int = 1, scratch: Path | str = "scratch", **options: Any) -> Job:
+    spec = RUN.dump_python(RUN_SPEC, mode="json")
+    return Job(identity, attempt, "noop", spec, "trial", str(Path(scratch).absolute()), options=options)
+
+
+def noop_record(run: RunSpec = RUN_SPEC, **options: Any) -> RunRecord:
+    """What the no-op job returns for a run."""
+    work = noop.perform(Job("s/0", 1, "noop", {}, "trial", "scratch", options=options), run, threads=1)
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        record: RunRecord = end.value
+        return record
+
+
+# --- pools ------------------------------------------------------------------------------------------------------------
+
+
+def process_pool(root: Path, workers: int = 2, limits: Limits = LIMITS, **more: Any) -> ProcessPool:
+    """Real workers."""
+    environment = worker_environment(os.environ, None, threads=1)
+    command = (sys.executable, "-P", "-m", "nasctl.workers.worker")
+    slots = [Slot(number, command, environment, "cpu", 1) for number in range(workers)]
+    return ProcessPool(slots, limits, cache=root / "cache", logs=root / "logs", **more)
+
+
+def scripted_pool(root: Path, script: str, limits: Limits = LIMITS, **more: Any) -> ProcessPool:
+    """One worker that is a few lines of Python; `say(message)` and `hear()` speak the protocol."""
+    preface = """
+        import os, signal, sys, time
+        from nasctl.workers.protocol import *
+        from nasctl.workers.session import hello
+        lines, sender = LineSplitter(), Sender(1)
+        say, waiting = sender.send, []
+        def hear():
+            while not waiting:
+                data = os.read(0, 65536)
+                if not data:
+                    sys.exit(0)
+                waiting.extend(lines.feed(data))
+            return decode(waiting.pop(0)).message
+    """
+    command = (sys.executable, "-P", "-c", textwrap.dedent(preface) + textwrap.dedent(script))
+    slot = Slot(0, command, worker_environment(os.environ, None, threads=1), "cpu", 1)
+    return ProcessPool([slot], limits, cache=root / "cache", logs=root / "logs", **more)
+
+
+def until(pool: Pool, kind: type, count: int = 1, seconds: float = 30.0) -> list[Any]:
+    """Everything that happens until `count` events of a kind have."""
+    happened: list[Any] = []
+    patience = time.monotonic() + seconds
+    while sum(isinstance(event, kind) for event in happened) < count:
+        assert time.monotonic() < patience, happened
+        happened += pool.events(0.2)
+    return happened
+
+
+@contextmanager
+def started(pool: Pool) -> Iterator[Pool]:
+    """A pool that is closed again, whatever happens."""
+    try:
+        pool.start()
+        yield pool
+    finally:
+        pool.close()
+
+
+# --- schedulers -------------------------------------------------------------------------------------------------------
+
+
+def database(root: Path) -> str:
+    return f"sqlite:///{root}/studies.db"
+
+
+@contextmanager
+def scheduler(
+    root: Path,
+    orders: Sequence[StudyOrder],
+    pool: Pool | None = None,
+    *,
+    tracker: Tracker | None = None,
+    max_failed: int = 3,
+    grace: float = LIMITS.grace,
+) -> Iterator[Scheduler]:
+    store = StudyStore(database(root))
+    pool = InProcessPool(cache=root / "cache") if pool is None else pool
+    try:
+        yield Scheduler(
+            orders,
+            pool,
+            store,
+            root,
+            tracker=tracker,
+            max_failed=max_failed,
+            grace=grace,
+            resume="the same command goes on",
+        )
+    finally:
+        store.close()
+
+
+def drive(root: Path, orders: Sequence[StudyOrder], pool: Pool | None = None, **more: Any) -> list[Event]:
+    """All events of studies driven to their ends."""
+    with scheduler(root, orders, pool, **more) as driver:
+        return list(driver.run())
+
+
+def finals(events: Sequence[Event]) -> Mapping[str, StudyEnded]:
+    return {event.study: event for event in events if isinstance(event, StudyEnded)}
+
+
+def children(tracker: MemoryTracker, name: str = "s") -> Mapping[int, str]:
+    """Trial number -> state, of what the tracker has of a study."""
+    return {run.trial: run.state for run in tracker.runs("trial") if run.study == name and run.trial is not None}
+
+
+# --- a scheduler in a process of its own, to be killed ----------------------------------------------------------------
+
+
+class FileTracker(MemoryTracker):
+    """A tracker that outlives its process, as much of it as a study needs: one file per logged trial."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def begin_study(self, study: str, tags: Mapping[str, str], config: str) -> str:
+        write_atomically(self.folder / study / "state", "running")
+        return study
+
+    def log_trial(self, study_id: str, study: str, entry: TrialEntry) -> str:
+        write_atomically(self.folder / study / f"{entry.number}.trial", entry.record.state)
+        return str(entry.number)
+
+    def end_study(self, study_id: str, state: str, *_: Any) -> None:
+        write_atomically(self.folder / study_id / "state", state)
+
+    def trials(self, study_id: str) -> Mapping[int, str]:
+        return {int(path.stem): path.read_text() for path in (self.folder / study_id).glob("*.trial")}
+
+    def state(self, study: str) -> str:
+        return (self.folder / study / "state").read_text()
+
+
+def main(root: Path, asked: Mapping[str, Any]) -> int:
+    """Drive one study of no-op jobs over real workers, telling each event as a JSON line; the exit code."""
+    options = dict(asked)
+    trials, workers, grace = options.pop("trials"), options.pop("workers"), options.pop("grace", LIMITS.grace)
+    limits = dataclasses.replace(LIMITS, grace=grace)
+    pool = process_pool(root, workers, limits) if workers else InProcessPool(cache=root / "cache")
+    orders = [order(study(trials=trials), **options)]
+    try:
+        with scheduler(root, orders, pool, tracker=FileTracker(root / "tracker"), grace=grace) as driver:
+            for event in driver.run():
+                told = {"event": type(event).__name__, **dataclasses.asdict(event)}
+                sys.stdout.write(json.dumps(told, default=str) + "\n")
+                sys.stdout.flush()
+    except NasctlError as error:
+        sys.stderr.write(f"{error} ({error.hint})\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))

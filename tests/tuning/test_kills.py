@@ -1,0 +1,300 @@
+"""Workers and schedulers that are killed or interrupted, as real processes."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+import studies
+from studies import LIMITS, FileTracker, database, drive, finals, order, process_pool, study
+
+from nasctl.errors import MachineError
+from nasctl.tuning.events import JobRepeated, JobStarted, TrialEnded, WorkerStarted
+from nasctl.tuning.study import StudyStore, TrialStore
+
+
+class Driven:
+    """A scheduler in a process of its own, and the events that it tells."""
+
+    def __init__(self, root, **options):
+        command = [sys.executable, studies.__file__, str(root), json.dumps(options)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        self.events = []
+
+    def until(self, kind, count=1, **fields):
+        """Read on until so many such events have come; whether they have."""
+        for line in self.process.stdout:
+            event = json.loads(line)
+            self.events.append(event)
+            fits = event["event"] == kind and all(event[name] == value for name, value in fields.items())
+            count -= fits
+            if count == 0:
+                return True
+        return False
+
+    def of(self, kind):
+        return [event for event in self.events if event["event"] == kind]
+
+    def workers(self):
+        found = []
+        for event in self.of("WorkerStarted"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(event["pid"]))
+        return found
+
+    def end(self):
+        """Read to the end; the exit code and what was said of it."""
+        self.until("nothing")
+        return self.process.wait(30), self.process.stderr.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for worker in self.workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def told(root, trials):
+    """Number -> (parameters, state) of every trial in the store; the numbers have no gaps."""
+    store = StudyStore(database(root))
+    opened = TrialStore(store, study(trials=trials))
+    everything = {number: opened.ended(number) for number in opened.ended_numbers()}
+    unfinished = [asked.number for asked in opened.unfinished]
+    store.close()
+    assert sorted([*everything, *unfinished]) == list(range(len(everything) + len(unfinished)))
+    return {number: (trial.asked.params, trial.record.state) for number, trial in everything.items()}, unfinished
+
+
+def check_whole(root, trials):
+    """A study that has ended has exactly its trials, and the tracker has them all."""
+    everything, unfinished = told(root, trials)
+    assert sorted(everything) == list(range(trials))
+    assert unfinished == []
+    tracker = FileTracker(root / "tracker")
+    assert dict(tracker.trials("s")) == {number: state for number, (_, state) in everything.items()}
+    assert tracker.state("s") == "finished"
+    return everything
+
+
+def gone(processes, seconds=LIMITS.grace + 2):
+    _, alive = psutil.wait_procs(processes, seconds)
+    return not alive
+
+
+def kill_workers(root, trials, kills, seed):
+    draw = random.Random(seed)
+    victims = set(draw.sample(range(trials), kills))
+    pids, running, events = {}, {}, []
+    with studies.scheduler(root, [order(study(trials=trials), seconds=0.2)], process_pool(root, 2)) as driver:
+        for event in driver.run():
+            events.append(event)
+            if isinstance(event, WorkerStarted):
+                pids[event.slot] = event.pid
+            elif isinstance(event, JobStarted) and event.number in victims and event.purpose == "trial":
+                victims.discard(event.number)
+                time.sleep(draw.uniform(0.0, 0.15))
+                os.kill(pids[event.slot], signal.SIGKILL)
+                running[event.number] = event.params
+    return events, running
+
+
+def check_killed(events, running, trials):
+    ended = {event.number: event for event in events if isinstance(event, TrialEnded)}
+    assert sorted(ended) == list(range(trials))
+    repeats = [event for event in events if isinstance(event, JobRepeated)]
+    assert {event.number for event in repeats} == set(running)
+    assert {event.reason for event in repeats} == {"crashed"}
+    assert all("SIGKILL" in event.detail for event in repeats)
+    again = {event.number: event.params for event in events if isinstance(event, JobStarted) and event.attempt == 2}
+    assert again == running
+    assert finals(events)["s"].finished == trials
+
+
+def test_a_killed_worker_costs_one_attempt(tmp_path):
+    events, running = kill_workers(tmp_path, trials=6, kills=2, seed=0)
+    check_killed(events, running, 6)
+
+
+def test_a_killed_scheduler_is_resumed_with_nothing_lost_or_done_twice(tmp_path):
+    with Driven(tmp_path, trials=8, workers=2, seconds=0.1) as first:
+        assert first.until("TrialEnded", 3)
+        first.process.kill()
+        first.process.wait()
+        assert gone(first.workers())
+    before, unfinished = told(tmp_path, 8)
+    assert len(before) >= 3
+    assert unfinished
+    with Driven(tmp_path, trials=8, workers=2, seconds=0.1) as second:
+        code, _ = second.end()
+        assert code == 0
+        (started,) = second.of("StudyStarted")
+        assert (started["finished"], started["unfinished"]) == (len(before), len(unfinished))
+        rerun = {event["number"] for event in second.of("JobStarted") if event["purpose"] == "trial"}
+        assert not rerun & set(before)
+    everything = check_whole(tmp_path, 8)
+    assert before.items() <= everything.items()
+    drive(tmp_path / "whole", [order(study(trials=8))])
+    assert everything == told(tmp_path / "whole", 8)[0]
+
+
+def test_a_second_scheduler_is_refused_at_once_naming_the_first(tmp_path):
+    with Driven(tmp_path, trials=4, workers=0, seconds=1.0) as first:
+        assert first.until("StudyStarted")
+        with Driven(tmp_path, trials=4, workers=0) as second:
+            code, words = second.end()
+        assert code == 3
+        assert f"driven by another scheduler: process {first.process.pid} on " in words
+        assert len(words.splitlines()) == 1
+
+
+def test_an_interrupt_lets_the_running_trials_end(tmp_path):
+    with Driven(tmp_path, trials=20, workers=2, seconds=0.5) as driven:
+        assert driven.until("TrialEnded", 2)
+        driven.process.send_signal(signal.SIGINT)
+        code, words = driven.end()
+        assert code == 130
+        assert [event["stage"] for event in driven.of("Stopping")] == [1]
+        assert "stopped: s has" in words
+        assert "(the same command goes on)" in words
+        started = [event["number"] for event in driven.of("JobStarted")]
+        assert sorted(event["number"] for event in driven.of("TrialEnded")) == sorted(started)
+        assert gone(driven.workers())
+    everything, unfinished = told(tmp_path, 20)
+    assert sorted(everything) == sorted(started)
+    assert unfinished == []
+    assert FileTracker(tmp_path / "tracker").state("s") == "interrupted"
+    assert sorted(FileTracker(tmp_path / "tracker").trials("s")) == sorted(everything)
+
+
+@pytest.mark.parametrize(("signals", "code"), [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143)])
+def test_a_second_interrupt_or_a_termination_leaves_them_for_the_next_time(tmp_path, signals, code):
+    with Driven(tmp_path, trials=4, workers=2, seconds=60.0, epochs=300) as driven:
+        assert driven.until("EpochEnded", 2)
+        for number in signals:
+            driven.process.send_signal(number)
+            driven.until("Stopping")
+        began = time.monotonic()
+        assert driven.end()[0] == code
+        assert time.monotonic() - began < LIMITS.grace + 5
+        assert gone(driven.workers(), 1)
+    everything, unfinished = told(tmp_path, 4)
+    assert everything == {}
+    assert len(unfinished) == 2
+    assert FileTracker(tmp_path / "tracker").state("s") == "interrupted"
+
+
+def test_a_third_interrupt_kills(tmp_path):
+    faults = {f"s/{number}": {"kind": "hang"} for number in range(4)}
+    with Driven(tmp_path, trials=4, workers=1, faults=faults, grace=60.0) as driven:
+        assert driven.until("JobStarted")
+        for _ in range(3):
+            driven.process.send_signal(signal.SIGINT)
+            driven.until("Stopping")
+        began = time.monotonic()
+        assert driven.end()[0] == 130
+        assert time.monotonic() - began < 30
+        assert gone(driven.workers(), 1)
+
+
+# --- the heavy ones ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2))
+def test_many_killed_workers(tmp_path, seed):
+    events, running = kill_workers(tmp_path, trials=24, kills=6, seed=seed)
+    check_killed(events, running, 24)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(4))
+def test_a_scheduler_killed_again_and_again(tmp_path, seed):
+    draw = random.Random(seed)
+    trials, before = 12, {}
+    for _ in range(4):
+        with Driven(tmp_path, trials=trials, workers=2, seconds=0.05, epochs=2) as driven:
+            for _ in range(draw.randrange(2, 25)):
+                if not driven.process.stdout.readline():
+                    break
+            time.sleep(draw.uniform(0.0, 0.05))
+            driven.process.kill()
+            driven.process.wait()
+        now, _ = told(tmp_path, trials)
+        assert before.items() <= now.items()
+        before = now
+    with Driven(tmp_path, trials=trials, workers=2, seconds=0.05) as driven:
+        assert driven.end()[0] == 0
+    everything = check_whole(tmp_path, trials)
+    drive(tmp_path / "whole", [order(study(trials=trials))])
+    assert everything == told(tmp_path / "whole", trials)[0]
+
+
+@pytest.mark.faults
+def test_hung_and_silent_workers_cost_an_attempt_each(tmp_path):
+    faults = {"s/1": {"kind": "hang"}, "s/3": {"kind": "silence"}, "s/4": {"kind": "exit"}, "s/5": {"kind": "family"}}
+    limits = replace(LIMITS, beat=0.2, silence=4.0, epoch=8.0)
+    events = drive(tmp_path, [order(study(trials=8), faults=faults)], process_pool(tmp_path, 2, limits))
+    repeats = {event.number: event.reason for event in events if isinstance(event, JobRepeated)}
+    assert repeats == {1: "stuck", 3: "silent", 4: "crashed", 5: "stuck"}
+    assert finals(events)["s"].finished == 8
+    assert not [child for child in psutil.Process().children(recursive=True) if "sleep" in " ".join(child.cmdline())]
+
+
+@pytest.mark.faults
+def test_a_job_that_kills_its_workers_does_not_eat_the_pool(tmp_path):
+    faults = {"s/2": {"kind": "kill", "attempts": 99}}
+    events = drive(tmp_path, [order(study(trials=5, retries=2), faults=faults)], process_pool(tmp_path, 2))
+    final = finals(events)["s"]
+    assert (final.finished, final.failed) == (5, 1)
+    failed = next(event for event in events if isinstance(event, TrialEnded) and event.record.state == "failed")
+    assert (failed.number, failed.record.reason.splitlines()[0]) == (2, "crashed: killed by SIGKILL")
+
+
+def drive_until_full(root, fill):
+    """A study whose disk is full from its sixth trial on."""
+    with studies.scheduler(root, [order(study(trials=30))]) as driver:
+        for event in driver.run():
+            if isinstance(event, TrialEnded) and event.number == 5:
+                with contextlib.suppress(OSError), fill.open("wb") as file:
+                    while True:
+                        file.write(b"x" * 4096)
+
+
+@pytest.mark.faults
+def test_a_disk_that_fills_up_leaves_a_study_that_goes_on(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        fill = small / "fill"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("nasctl.tuning.folders.SPARE_BYTES", 0)
+            patch.setattr("nasctl.tuning.scheduler.TRIAL_BYTES", 0)
+            with pytest.raises(MachineError, match=r"disk|space"):
+                drive_until_full(small, fill)
+            fill.unlink()
+            before, _ = told(small, 30)
+            assert len(before) >= 6
+            events = drive(small, [order(study(trials=30))])
+            assert finals(events)["s"].finished == 30
+            assert before.items() <= told(small, 30)[0].items()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
