@@ -32,7 +32,7 @@ IN_FLIGHT = 8
 
 EXAMPLES = """
 nasctl baseline sweep=demo               minutes, nothing to download
-nasctl baseline dataset=sick embedding=glove model=blm sweep=pilot
+nasctl baseline dataset=sick embedding=glove model=blm sweep=small
 nasctl baseline dataset=sick embedding=glove model=esim workers=8
 nasctl baseline -m dataset=sick,stsb embedding=glove model=blm,esim --dry-run
 """
