@@ -7,6 +7,7 @@ trial is in the store before the job is handed out, and no worker waits for a re
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +29,14 @@ from nasctl.workers.pool import Pool, PoolEvent, Told, WorkerLost, WorkerReady
 from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stopped
 
 WAIT_SECONDS = 0.5
-TRIAL_BYTES = 60_000
+SWITCH_SECONDS = 0.0005
+"""How often Python's threads take turns while studies run: waiting for the tracker's thread had doubled idle time."""
+
+TRIAL_BYTES = 100_000
 """What a trial takes in both databases, generously."""
 
-DETAIL_CHARACTERS = 2_000
+WORDS_CHARACTERS = 2_000
+"""Of what a lost worker wrote last, kept with the attempt."""
 
 ENDING: dict[str, type[NasctlError]] = {"machine": MachineError, "disk": MachineError, "usage": UsageError}
 """Reasons of a job's failure that no other attempt mends."""
@@ -92,6 +97,8 @@ class Scheduler:
             for folder in folders:
                 folder.acquire()
                 stack.callback(folder.release)
+            stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_SECONDS)
             stack.enter_context(Flushing(self._databases))
             stack.enter_context(self._stages)
             stack.callback(self._pool.close)
@@ -212,7 +219,8 @@ class Scheduler:
                 del self._running[slot]
                 if message.reason in ENDING:
                     raise ENDING[message.reason](f"job {message.job}: {message.message}", message.hint)
-                yield from self._give_up(running, slot, message.reason, message.message)
+                first, _, _ = message.message.partition("\n")
+                yield from self._give_up(running, slot, message.reason, first, message.traceback.splitlines())
             case Stopped():  # somebody else has stopped the worker
                 del self._running[slot]
                 study.release(task)
@@ -222,15 +230,18 @@ class Scheduler:
             yield Warned(f"worker {lost.slot} was lost and is replaced: {lost.detail}")
             return
         del self._running[lost.slot]
-        detail = "\n".join((lost.detail, *lost.words))[-DETAIL_CHARACTERS:]
-        yield from self._give_up(running, lost.slot, lost.reason, detail)
+        last = f"; its last words: {lost.words[-1]}" if lost.words else ""
+        yield from self._give_up(running, lost.slot, lost.reason, f"{lost.detail}{last}", lost.words)
 
-    def _give_up(self, running: _Running, slot: int, reason: str, detail: str) -> Iterator[Event]:
+    def _give_up(
+        self, running: _Running, slot: int, reason: str, detail: str, words: Sequence[str] = ()
+    ) -> Iterator[Event]:
         """An attempt has ended badly. A trial that was already done counts, only its weights are lost."""
         if running.done is not None and running.task.purpose == "trial":
             yield from running.study.complete(running.task, running.done, slot, None)
         else:
-            yield from running.study.fail(running.task, {"reason": reason, "detail": detail})
+            failure = {"reason": reason, "detail": detail, "words": "\n".join(words)[-WORDS_CHARACTERS:]}
+            yield from running.study.fail(running.task, failure)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

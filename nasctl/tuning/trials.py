@@ -11,7 +11,7 @@ from nasctl.tracking.records import FINAL_STATES, RunRecord
 from nasctl.tracking.totals import StudyTotals
 
 Failure = Mapping[str, str]
-"""An attempt that came to nothing: its `reason`, and in `detail` what is known of it."""
+"""An attempt that came to nothing: its `reason`, in `detail` a line on it, in `words` what the worker wrote last."""
 
 NOTHING = StudyTotals(trials=0, diverged=0, failed=0, seconds=0.0, seconds_alone=0.0)
 

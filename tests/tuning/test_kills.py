@@ -261,7 +261,7 @@ def test_a_job_that_kills_its_workers_does_not_eat_the_pool(tmp_path):
     final = finals(events)["s"]
     assert (final.finished, final.failed) == (5, 1)
     failed = next(event for event in events if isinstance(event, TrialEnded) and event.record.state == "failed")
-    assert (failed.number, failed.record.reason.splitlines()[0]) == (2, "crashed: killed by SIGKILL")
+    assert (failed.number, failed.record.reason) == (2, "crashed: killed by SIGKILL")
 
 
 def drive_until_full(root, fill):
