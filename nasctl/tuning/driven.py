@@ -80,7 +80,6 @@ class DrivenStudy:
         self._kept: dict[int, Kept] = {}
         self._slots: dict[int, int] = {}
         self._late: Task | None = None  # "again" or "final", to be handed out
-        self.final: RunRecord | None = None
         self.failures: list[str] = []
         self.ended = False
         self._log = StudyLog(
@@ -290,7 +289,7 @@ class DrivenStudy:
         yield self._end(record)
 
     def _end(self, final: RunRecord | None) -> StudyEnded:
-        self.final, self.ended, best = final, True, self.trials.best
+        self.ended, best = True, self.trials.best
         if self._writer is not None:
             metrics, tags = self.trials.totals.metrics(), {}
             if final is not None and best is not None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from studies import RANDOM, RUN_SPEC, SMALL_SPACE, TPE, TPE_PAPER, TRAINING, database, noop_record, study
+from studies import RANDOM, RUN_SPEC, SMALL_SPACE, SPACE, TPE, TPE_PAPER, TRAINING, database, noop_record, study
 
 from nasctl.errors import MachineError, StateMismatchError, UsageError
-from nasctl.specs import FloatRange
+from nasctl.specs import Choice, FloatRange
 from nasctl.tuning.outcomes import failed_record
-from nasctl.tuning.study import StudyStore, TrialStore
+from nasctl.tuning.study import StudyStore, TrialStore, asking
 from nasctl.tuning.trials import Best, Ended, StudyProgress, differences
 
 
@@ -46,6 +46,13 @@ def test_a_reloaded_study_goes_on_as_if_nothing_had_happened(tmp_path, store, sa
         torn += play(TrialStore(store, spec), 6)
     assert torn == whole
     assert len({json.dumps(params) for params in whole}) == 24
+
+
+def test_knowing_the_space_changes_no_draw(store, monkeypatch):
+    space = (*SPACE, ("seed", Choice("choice", (7,))))  # one that is no choice at all
+    known = play(TrialStore(store, study("known", space=space, sampler=TPE)), 20)
+    monkeypatch.setattr(asking, "_KnownSpaceSampler", optuna.samplers.TPESampler)
+    assert play(TrialStore(store, study("found", space=space, sampler=TPE)), 20) == known
 
 
 def test_samplers_and_seeds_differ(store):

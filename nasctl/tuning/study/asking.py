@@ -6,8 +6,8 @@ import contextlib
 import importlib.metadata
 import json
 import platform
-import warnings
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 
 import optuna
@@ -65,7 +65,8 @@ class TrialStore:
     def ask(self) -> Asked:
         """A new trial, durable before it is returned."""
         number = len(self._ids)
-        self._mirror.sampler = _sampler(self.spec.sampler, stream_seed(self.spec.sampler.seed, "ask", number) % 2**32)
+        seed = stream_seed(self.spec.sampler.seed, "ask", number) % 2**32
+        self._mirror.sampler = _sampler(self.spec.sampler, self._distributions, seed)
         drawn = self._mirror.ask(fixed_distributions=self._distributions).params
         params = {name: drawn[name] for name, _ in self.spec.space}
         asked = asked_trial(self.spec.run, number, params)
@@ -192,16 +193,27 @@ def _distribution(domain: Domain) -> BaseDistribution:
     return IntDistribution(domain.low, domain.high, log=domain.log)
 
 
-def _sampler(spec: SamplerSpec, seed: int) -> optuna.samplers.BaseSampler:
+class _KnownSpaceSampler(optuna.samplers.TPESampler):
+    """TPE that is told which parameters all trials have, where Optuna looks through every trial at each ask."""
+
+    space: Mapping[str, BaseDistribution]
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002 - it is Optuna's signature
+        return dict(self.space)
+
+
+def _sampler(spec: SamplerSpec, space: Mapping[str, BaseDistribution], seed: int) -> optuna.samplers.BaseSampler:
     if isinstance(spec, RandomSampler):
         return optuna.samplers.RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group` has been one for years
-        return optuna.samplers.TPESampler(
-            n_startup_trials=spec.n_startup_trials,
-            n_ei_candidates=spec.n_ei_candidates,
-            multivariate=spec.multivariate,
-            group=spec.group,
-            constant_liar=spec.constant_liar,
-            seed=seed,
-        )
+    together = spec.multivariate and not spec.group
+    sampler = (_KnownSpaceSampler if together else optuna.samplers.TPESampler)(
+        n_startup_trials=spec.n_startup_trials,
+        n_ei_candidates=spec.n_ei_candidates,
+        multivariate=spec.multivariate,
+        group=spec.group,
+        constant_liar=spec.constant_liar,
+        seed=seed,
+    )
+    if isinstance(sampler, _KnownSpaceSampler):
+        sampler.space = {name: space[name] for name in sorted(space) if not space[name].single()}
+    return sampler
