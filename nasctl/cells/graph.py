@@ -6,6 +6,7 @@ then the masks, then the steps in their order. A step reads smaller numbers only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -207,6 +208,10 @@ class CellGraph:
                 if widths.setdefault(key, self.widths[arg]) != self.widths[arg]:
                     raise UsageError(f"step v{number} uses weight {key!r} on another width", "take another key")
             for bias in step.biases:
+                if not math.isfinite(bias.start):
+                    raise UsageError(
+                        f"step v{number} starts bias {bias.key!r} at {bias.start}", "it starts at a finite number"
+                    )
                 if starts.setdefault(bias.key, bias.start) != bias.start:
                     raise UsageError(f"step v{number} starts bias {bias.key!r} at another value", "take another key")
         if both := sorted(widths.keys() & starts.keys()):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from nasctl.cells.graph import Bias, CellGraph, Op, Step
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from nasctl.cells.enas import enas_cell
+from nasctl.cells.graph import Bias, CellGraph, Op, Step, op_named
+from nasctl.errors import UsageError, nearest
 
 
 def lstm() -> CellGraph:
@@ -54,3 +61,82 @@ def rnn() -> CellGraph:
     """The simple recurrent network with tanh, equal to torch.nn.RNN (Elman 1990)."""
     linear = Step(Op.LINEAR, (0, 1), ("x/candidate", "h/candidate"), (Bias("candidate/1"), Bias("candidate/2")))
     return CellGraph(("H",), (linear, Step(Op.TANH, (2,))), (3,))
+
+
+@dataclass(frozen=True)
+class LibraryCell:
+    """A published cell: what it is called, where it was published, how it is built.
+
+    `code` is its code in the space of ENAS cells, f0, p1, f1, p2, f2, ...; None outside of it.
+    """
+
+    name: str
+    source: str
+    build: Callable[[], CellGraph]
+    code: tuple[str, ...] | None = None
+
+    @cached_property
+    def graph(self) -> CellGraph:
+        """The cell, built when it is first asked for."""
+        return self.build()
+
+
+def library_cell(name: str) -> LibraryCell:
+    """The cell called `name`; a number is a row of the paper's Table 6. Raises UsageError with the nearest names."""
+    asked = f"enas-{int(name)}" if re.fullmatch(r"[0-9]{1,9}", name) else name
+    if asked not in LIBRARY:
+        hint = f"{nearest(asked, LIBRARY)} known: lstm, gru, rnn, enas-1 to enas-{len(_CODES)}"
+        raise UsageError(f"there is no cell {name!r} in the library", hint.strip())
+    return LIBRARY[asked]
+
+
+def _of_code(code: tuple[str, ...]) -> CellGraph:
+    """The ENAS cell of a code: activations stand at even places, parents at odd ones."""
+    return enas_cell([op_named(name) for name in code[::2]], [int(parent) for parent in code[1::2]])
+
+
+def _enas(number: int, code: str) -> LibraryCell:
+    choices = tuple(code.split("-"))
+    source = f"MacLaughlin et al. 2020, Table 6, row {number}"
+    return LibraryCell(f"enas-{number}", source, partial(_of_code, choices), choices)
+
+
+_CODES = (
+    "tanh-0-relu-0-relu-0-relu-0-relu-0-relu",
+    "tanh-0-relu-1-relu-2-relu-0-relu-2-relu",
+    "tanh-0-relu-1-relu-0-identity-0-identity-0-identity",
+    "identity-0-relu-0-sigmoid-0-relu-2-relu-1-relu",
+    "tanh-0-relu-0-relu-0-identity-0-identity-4-relu",
+    "identity-0-sigmoid-0-relu-0-relu-2-relu-3-relu",
+    "tanh-0-tanh-0-relu-0-tanh-3-tanh-0-tanh",
+    "tanh-0-identity-0-tanh-0-identity-0-identity-0-tanh",
+    "tanh-0-tanh-0-relu-0-tanh-0-tanh-0-tanh",
+    "tanh-0-identity-0-tanh-0-identity-0-tanh-0-identity",
+    "tanh-0-tanh-0-identity-0-tanh-0-identity-0-identity",
+    "relu-0-tanh-1-sigmoid-0-relu-0-sigmoid-0-relu",
+    "identity-0-identity-1-identity-0-sigmoid-3-identity-0-sigmoid",
+    "sigmoid-0-relu-0-sigmoid-0-relu-0-relu-0-sigmoid",
+    "sigmoid-0-identity-0-tanh-0-tanh-0-tanh-0-tanh",
+    "sigmoid-0-tanh-0-tanh-0-identity-0-identity-0-identity",
+    "tanh-0-sigmoid-1-sigmoid-2-relu-3-sigmoid-1-sigmoid",
+    "tanh-0-sigmoid-1-sigmoid-0-sigmoid-1-sigmoid-2-sigmoid",
+    "sigmoid-0-sigmoid-0-sigmoid-0-relu-0-relu-0-sigmoid",
+    "relu-0-sigmoid-1-sigmoid-0-sigmoid-0-sigmoid-0-sigmoid",
+    "tanh-0-identity-0-sigmoid-1-tanh-2-sigmoid-0-tanh",
+    "sigmoid-0-relu-0-sigmoid-0-sigmoid-2-identity-0-identity",
+    "tanh-0-sigmoid-0-relu-0-relu-2-tanh-1-identity",
+    "sigmoid-0-sigmoid-1-tanh-1-sigmoid-1-sigmoid-1-relu",
+    "sigmoid-0-tanh-0-tanh-0-identity-0-tanh-1-identity",
+    "identity-0-sigmoid-0-identity-0-sigmoid-0-sigmoid-4-sigmoid",
+)
+"""The paper's Table 6, row by row: activation 0, then parent and activation of each node."""
+
+_CELLS = (
+    LibraryCell("lstm", "Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000", lstm),
+    LibraryCell("gru", "Cho et al. 2014, as in torch.nn.GRU", gru),
+    LibraryCell("rnn", "Elman 1990", rnn),
+    *(_enas(number, code) for number, code in enumerate(_CODES, 1)),
+)
+
+LIBRARY: Mapping[str, LibraryCell] = {cell.name: cell for cell in _CELLS}
+"""Every published cell by its name: lstm, gru, rnn, enas-1 to enas-26."""
