@@ -32,6 +32,7 @@ from nasctl.specs import (
     TpeSampler,
     TrainingSpec,
 )
+from nasctl.specs import Pool as CellPool
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import RunRecord, Tracker, TrialEntry
 from nasctl.tuning.driven import StudyOrder
@@ -84,8 +85,10 @@ def study(
     in_flight: int = 8,
     retries: int = 2,
     run: RunSpec = RUN_SPEC,
+    pool: CellPool | None = None,
 ) -> StudySpec:
-    return StudySpec(name, run, tuple(space), sampler, trials, in_flight, retries, {"dataset": "none", "model": "blm"})
+    labels = {"dataset": "none", "model": "blm"}
+    return StudySpec(name, run, pool, tuple(space), sampler, trials, in_flight, retries, labels)
 
 
 def order(spec: StudySpec, **options: Any) -> StudyOrder:

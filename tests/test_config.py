@@ -26,6 +26,18 @@ def test_defaults_need_no_download_and_no_override():
     assert settings.trials is None
 
 
+def test_the_papers_letters_set_two_keys():
+    settings = compose(["model=esim", "layers=RL"])
+    assert (settings.cell.name, settings.layers) == ("random", "CL")
+    assert compose(["layers=R", "cell=random", "cell.seed=4"]).cell.seed == 4
+    assert compose(["layers=LL", "model=esim"]).cell.name == "lstm"
+    assert composition(["layers=R"]).overrides == ("layers=R",)
+
+
+def test_no_other_seed_moves_the_pool():
+    assert compose(["cell=random", "seed=3"]).cell.seed == 0
+
+
 def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         compose().seed = 3
@@ -51,6 +63,10 @@ def test_a_whole_number_is_a_rate_too():
         (["embedding=glove"], "paper/blm-glove-lstm"),
         (["embedding=glove", "model=esim"], "paper/esim-glove-lstm"),
         (["embedding=glove", "sweep=small"], "small"),
+        (["embedding=glove", "cell=random"], "paper/blm-glove-cells"),
+        (["embedding=glove", "model=esim", "layers=RL"], "paper/esim-glove-cells"),
+        (["embedding=glove", "cell=named", "cell.names=[gru]", "sweep=small"], "small"),
+        (["cell=random"], ""),
         ([], ""),
     ],
 )
@@ -72,11 +88,19 @@ def test_an_explicit_group_wins_over_the_one_that_a_sweep_brings():
     assert compose(["sweep=demo", "dataset=mrpc"]).dataset.name == "mrpc"
 
 
+NEEDED = {
+    "dataset=own": ["dataset.train=x.csv"],
+    "cell=named": ["cell.names=[gru]"],
+    "cell=file": ["cell.files=[mine.json]"],
+}
+"""What an option has no default for."""
+
+
 @pytest.mark.parametrize("group", sorted(set(options()) - {"sweep"}))
 def test_every_option_composes(group):
     for option in options()[group]:
         overrides = [f"{group}={option}"]
-        settings = compose([*overrides, "dataset.train=x.csv"] if option == "own" else overrides)
+        settings = compose([*overrides, *NEEDED.get(f"{group}={option}", ())])
         assert getattr(settings, group) is not None
 
 
@@ -103,7 +127,14 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     # options of groups
     (["dataset=sik"], "dataset=sik: there is no dataset called sik", "did you mean sick?"),
     (["sweep=smal"], "sweep=smal: there is no sweep called smal", "did you mean small?"),
-    (["cell=gru"], "there is no cell called gru", "known: lstm"),
+    (["cell=gru"], "there is no cell called gru", "known: file, lstm, named, random"),
+    (["cell=named"], "cell.names is needed and has no default", "give cell.names="),
+    (["cell=named", "cell.names=gru"], "expected a list in brackets", "cell.names=[gru]"),
+    (["cell=random", "cell.count=0"], "cell.count=0: expected a number greater than 0", ""),
+    (["cell=random", "cell.names=[gru]"], "cell.names: no such key", ""),
+    (["layers=RL", "cell=named", "cell.names=[gru]"], "layers=RL is short for cell=random layers=CL", "layers=CL, or"),
+    (["layers=EL"], "nasctl has no searched cells yet", "one of file, lstm, named, random"),
+    (["layers=RT"], "layers=RT takes cells from two places", "RL, RR"),
     (["training=3"], "training takes one of its options", "known: paper, quick, short"),
     (["sampler.name=random"], "sets the name and nothing else", "sampler=random chooses it"),
     # keys
@@ -147,6 +178,11 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
         "NASCTL_STORE_URL",
     ),
     (["store.url=postgresql://host/db?password=secret"], "must not hold a password", "NASCTL_STORE_URL"),
+    (
+        ["store.tracking=https://me:secret@host"],
+        "store.tracking: an override must not hold a password",
+        "NASCTL_STORE_TRACKING",
+    ),
     (["store.root=${oc.env:HOME}"], "calls a resolver", "references"),
     (["seed=${nosuch}"], "seed: ${nosuch} leads nowhere", "references"),
     (["dataset=own"], "dataset.train is needed and has no default", "give dataset.train="),

@@ -64,6 +64,34 @@ def test_the_paper_studies_run_500_trials_of_75_epochs(model, embedding):
     assert settings.training.epochs == int(epochs.split()[0]) == 75
 
 
+@pytest.mark.parametrize(("model", "embedding"), PAPER)
+def test_the_paper_studies_of_other_cells_run_200_trials(model, embedding):
+    lstms = space_of(model, embedding, "regression")
+    settings = settings_of(f"model={model}", f"sweep=paper/{model}-{embedding}-cells")
+    row = MODELS[model]
+    space = dict(expand_space(settings, row.layers, row.places, "regression", ("b", "a")))
+    assert settings.trials == 200
+    assert space.pop("architecture") == Choice("choice", ("a", "b"))
+    (widths,) = [each for each in search_space() if each.hyperparameter == "hidden" and each.source == "A.2.1"]
+    for number in range(1, row.layers + 1):
+        expected = domain(widths) if embedding == "bert" else lstms[f"hidden_{number}"]
+        assert space.pop(f"hidden_{number}") == expected
+        del lstms[f"hidden_{number}"]
+    assert space == lstms
+
+
+def test_cells_in_both_layers_on_bert_take_no_large_batch():
+    settings = settings_of("model=esim", "sweep=paper/esim-bert-cells-both")
+    (batches,) = [each for each in search_space() if each.hyperparameter == "batch_size" and each.source == "A.2.1"]
+    assert settings.study.space["batch_size"] == domain(batches)
+    assert settings.study.space["hidden"].choices == (384, 512, 768)
+    assert settings.trials == 200
+
+
+def test_a_pool_of_one_cell_leaves_nothing_to_choose():
+    assert "architecture" not in dict(expand_space(settings_of("sweep=small"), 1, 2, None, ("gru",)))
+
+
 @pytest.mark.parametrize("sweep", [name for name in options()["sweep"] if name != "paper/table3"])
 def test_every_sweep_serves_every_model(sweep):
     settings = settings_of(f"sweep={sweep}")
@@ -150,6 +178,7 @@ def test_losses_that_do_not_fit_are_left_out(task, left):
         ({"dropout": {"low": 0.9}}, "low 0.9 is not below high 0.75"),
         ({"learning_rate": {"low": 0.0}}, "a logarithmic scale begins above 0"),
         ({"hidden_3": {"kind": "choice", "choices": (8,)}}, "esim has no such parameter"),
+        ({"architecture": {"kind": "choice", "choices": ("a",)}}, "study.space.architecture: a study chooses among"),
         ({"momentum": {"kind": "choice", "choices": (8,)}}, "study.space.momentum: esim has no such parameter"),
     ],
 )

@@ -1,43 +1,67 @@
-"""A row of the paper's Table 5 as overrides."""
+"""A row of the paper's Table 5, and its cell in Table 6, as overrides."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nasctl.config.groups import options
-from nasctl.errors import UsageError
-from nasctl.reference import HyperparametersRow, hyperparameters, hyperparameters_row, results
+from nasctl.errors import UsageError, nearest
+from nasctl.experiments.layers import SOURCES, from_paper
+from nasctl.reference import HyperparametersRow, hyperparameters, hyperparameters_row, results, transfer
 
-__all__ = ["paper_overrides", "paper_scores"]
+__all__ = ["paper_labels", "paper_overrides", "paper_scores"]
 
 
 def paper_overrides(name: str, explicit: Sequence[str]) -> list[str]:
     """What `--paper NAME` sets, without the keys that are set explicitly anyway.
 
-    Raises UsageError for a row that is not there, and for one whose cells or vectors are not.
+    Raises UsageError for a row that is not there, and for one whose vectors are not.
     """
     row = hyperparameters_row(name)
     known = options()["embedding"]
-    usable = [each.name for each in hyperparameters() if set(each.rnn) == {"L"} and each.embedding in known]
+    usable = [each.name for each in hyperparameters() if each.embedding in known]
     if name not in usable:
-        lacking = f"embedding {row.embedding}" if set(row.rnn) == {"L"} else "searched cells"
-        raise UsageError(f"--paper {name} needs {lacking}, which nasctl does not have", f"rows: {', '.join(usable)}")
+        raise UsageError(
+            f"--paper {name} needs embedding {row.embedding}, which nasctl does not have", nearest(name, usable)
+        )
     taken = {text.partition("=")[0] for text in explicit}
+    if _other_cells(explicit):
+        taken |= {"cell", "cell.names", "layers"}
     return [f"{key}={value}" for key, value in _settings(row).items() if key not in taken]
 
 
+def paper_labels(name: str, explicit: Sequence[str]) -> Mapping[str, str]:
+    """What a run with the settings of a row is labelled by: the row, and its letters if its cells are the row's."""
+    cells = {"cell", "cell.names", "layers"} & {text.partition("=")[0] for text in explicit}
+    return {"paper": name} | ({} if cells else {"letters": hyperparameters_row(name).rnn})
+
+
 def paper_scores(name: str) -> tuple[float, float]:
-    """Dev and test score of a row, in percent, from Table 1."""
+    """Dev and test score of a row, in percent, from Table 1 or 2."""
     row = hyperparameters_row(name)
-    for each in results():
-        if (each.model, each.embedding, each.rnn, each.dataset) == (row.model, row.embedding, row.rnn, row.dataset):
-            return each.dev, each.test
-    raise UsageError(f"the paper's Table 1 has no row {name}")
+    scores = {(each.model, each.embedding, each.rnn, each.dataset): (each.dev, each.test) for each in results()}
+    for each in transfer():
+        moved = each.optimized_for not in {each.dataset, "random"}
+        rnn = each.rnn.replace("E", "T") if moved else each.rnn
+        scores.setdefault((each.model, each.embedding, rnn, each.dataset), (each.dev, each.test))
+    return scores[row.model, row.embedding, row.rnn, row.dataset]
+
+
+def _other_cells(explicit: Sequence[str]) -> bool:
+    """Whether the overrides choose other cells than the row's, by `cell=` or by a shorthand in `layers=`."""
+    for text in explicit:
+        key, _, value = text.partition("=")
+        if key == "cell" or (key == "layers" and from_paper(value) is not None):
+            return True
+    return False
 
 
 def _settings(row: HyperparametersRow) -> dict[str, str]:
     values = row.values()
-    settings = {"dataset": row.dataset, "embedding": row.embedding, "model": row.model, "layers": row.rnn}
+    settings = {"dataset": row.dataset, "embedding": row.embedding, "model": row.model}
+    if row.architecture is not None:
+        settings |= {"cell": "named", "cell.names": f"[enas-{row.architecture}]"}
+    settings["layers"] = "".join("C" if letter in SOURCES else letter for letter in row.rnn)
     for key in ("batch_size", "learning_rate", "loss", "weight_decay", "grad_norm"):
         settings[f"training.{key}"] = str(values[key])
     for key in ("hidden", "dropout", "variational_dropout"):

@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nasctl.cells.costs import lstm_ratio
+from nasctl.cells.spelling import LSTM, cell_of
 from nasctl.cli.resolution import data_folder
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import counted, duration, size
 from nasctl.config.settings import Settings
 from nasctl.data.datasets import read
 from nasctl.errors import NasctlError
-from nasctl.experiments.resolve import layer_letters
 from nasctl.models import MODELS
-from nasctl.specs import Choice, Domain, FloatRange
+from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange
 from nasctl.tracking import tags as tag
+from nasctl.tuning.folders import trial_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from nasctl.experiments.pools import Cells
+    from nasctl.tracking.records import StoredRun
 
 __all__ = ["Plan", "run_bytes", "run_plan", "show", "study_bytes", "study_plan"]
 
 DATABASE_BYTES = 2_000_000
 """Both databases, empty."""
-TRIAL_BYTES = 15_000
-EPOCH_BYTES = 700
-"""What a trial and each of its epochs add to the databases (measured: 13 parameters, three metrics per epoch)."""
 FLOAT_BYTES = 4
 WIDEST_INPUT = 2400
 """An upper bound of what enters a recurrent layer, to bound a checkpoint's size."""
@@ -37,7 +39,11 @@ WIDEST_INPUT = 2400
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run. `epoch_seconds` is what an epoch took in the past, by median (None: there is no past)."""
+    """What would run.
+
+    `epoch_seconds` is what an epoch took in the past, by median (None: there is no past). Where only LSTMs have run,
+    it is theirs times `dearer`: how many times the products of an LSTM's training step these cells compute.
+    """
 
     what: str
     pairs: dict[str, int]
@@ -45,9 +51,11 @@ class Plan:
     epochs: int
     workers: int
     space: tuple[str, ...]
+    cells: tuple[str, ...]
     bytes: int
     epoch_seconds: float | None
     past_runs: int
+    dearer: float
 
     @property
     def seconds(self) -> float | None:
@@ -57,36 +65,62 @@ class Plan:
         return self.epoch_seconds * self.epochs * self.trials / min(self.workers, self.trials)
 
 
-def run_plan(settings: Settings) -> Plan:
+def run_plan(settings: Settings, cells: Cells) -> Plan:
     """The plan of a single run."""
-    return _plan(settings, (), trials=1, workers=1, amount=run_bytes(settings))
+    return _plan(settings, cells, (), trials=1, workers=1, amount=run_bytes(settings, cells))
 
 
-def study_plan(settings: Settings, space: Sequence[tuple[str, Domain]], trials: int, workers: int) -> Plan:
+def study_plan(
+    settings: Settings, cells: Cells, space: Sequence[tuple[str, Domain]], trials: int, workers: int
+) -> Plan:
     """The plan of a study of so many trials, so many at a time."""
-    shown = tuple(f"{name}: {_shown(domain)}" for name, domain in space)
-    return _plan(settings, shown, trials=trials, workers=workers, amount=study_bytes(settings, trials, workers))
+    shown = tuple(f"{name}: {_shown(domain)}" for name, domain in space if name != ARCHITECTURE)
+    shown += (f"{ARCHITECTURE}: one of {len(cells.names)} cells",) if len(shown) < len(space) else ()
+    amount = study_bytes(settings, cells, trials, workers)
+    return _plan(settings, cells, shown, trials=trials, workers=workers, amount=amount)
 
 
-def _plan(settings: Settings, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
-    letters = layer_letters(settings.model.name, settings.cell.name, settings.layers)
+def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
     parts = read(settings.dataset, data_folder(settings))
-    past = _past_epochs(settings, stores_of(settings))
+    dearer = _dearer(settings, cells)
+    runs = _past_runs(settings, stores_of(settings))
+    alike = [run for run in runs if _lstms_as_in(run, cells)]
+    chosen = alike or [run for run in runs if run.tags.get(tag.CELL) == LSTM]
+    past = [run.metrics["seconds"] / run.metrics["epochs"] for run in chosen]
+    factor = 1.0 if alike else dearer
+    names = (settings.dataset.name, settings.embedding.name, settings.model.name, cells.letters)
     return Plan(
-        what=" ".join(filter(None, (settings.dataset.name, settings.embedding.name, settings.model.name, letters))),
+        what=" ".join(filter(None, names)),
         pairs={name: len(part.pairs) for name, part in parts.items()},
         trials=trials,
         epochs=settings.training.epochs,
         workers=workers,
         space=space,
+        cells=cells.names,
         bytes=amount,
-        epoch_seconds=statistics.median(past) if past else None,
+        epoch_seconds=factor * statistics.median(past) if past else None,
         past_runs=len(past),
+        dearer=factor,
     )
 
 
-def _past_epochs(settings: Settings, stores: Stores) -> list[float]:
-    """Seconds per epoch of runs of the same data set, embedding and model, if there is a store to ask."""
+def _dearer(settings: Settings, cells: Cells) -> float:
+    """The products of a training step over those with LSTMs in every layer, by the mean over the pool's cells."""
+    if cells.pool is None:
+        return 1.0
+    width = _widest(settings)
+    ratios = [lstm_ratio(cell_of(each.cell), width, width) for each in cells.pool.cells]
+    places = len(cells.pool.places)
+    return (places * statistics.fmean(ratios) + len(cells.layers) - places) / len(cells.layers)
+
+
+def _lstms_as_in(run: StoredRun, cells: Cells) -> bool:
+    """Whether a run had LSTMs in the same layers, and other cells in the same."""
+    return run.tags.get(tag.LAYERS) == cells.layers
+
+
+def _past_runs(settings: Settings, stores: Stores) -> list[StoredRun]:
+    """Runs of the same data set, embedding and model that tell how long an epoch took, if there is a store to ask."""
     path = stores.files().get("tracking")
     if path is not None and not path.exists():
         return []
@@ -100,30 +134,34 @@ def _past_epochs(settings: Settings, stores: Stores) -> list[float]:
     except NasctlError:
         return []  # an estimate is no reason to fail
     return [
-        run.metrics["seconds"] / run.metrics["epochs"]
-        for run in runs
-        if run.kind in {"trial", "run"} and run.metrics.get("seconds") and run.metrics.get("epochs")
+        run for run in runs if run.kind in {"trial", "run"} and run.metrics.get("seconds") and run.metrics.get("epochs")
     ]
 
 
-def run_bytes(settings: Settings) -> int:
+def run_bytes(settings: Settings, cells: Cells) -> int:
     """An upper estimate of the disk that one run needs, prepared data and its checkpoint included."""
-    return study_bytes(settings, trials=1, workers=1)
+    return study_bytes(settings, cells, trials=1, workers=1)
 
 
-def study_bytes(settings: Settings, trials: int, workers: int) -> int:
+def study_bytes(settings: Settings, cells: Cells, trials: int, workers: int) -> int:
     """An upper estimate of the disk that a study needs: databases, and a checkpoint per worker and one more."""
-    databases = DATABASE_BYTES + trials * (TRIAL_BYTES + EPOCH_BYTES * settings.training.epochs)
-    return databases + (workers + 1) * _checkpoint_bytes(settings)
+    databases = DATABASE_BYTES + trials * trial_bytes(settings.training.epochs)
+    return databases + (workers + 1) * _checkpoint_bytes(settings, cells)
 
 
-def _checkpoint_bytes(settings: Settings) -> int:
-    """Two directions of four gates per recurrent layer, as wide as anything that the space allows."""
+def _checkpoint_bytes(settings: Settings, cells: Cells) -> int:
+    """Two directions of the largest cell per recurrent layer, as wide as anything that the space allows."""
+    width = _widest(settings)
+    inputs = min(8 * width, WIDEST_INPUT)
+    texts = {LSTM, *(each.cell for each in cells.pool.cells)} if cells.pool else {LSTM}
+    largest = max(cell_of(text).parameters(inputs, width) for text in texts)
+    return FLOAT_BYTES * max(MODELS[settings.model.name].layers, 1) * 2 * largest
+
+
+def _widest(settings: Settings) -> int:
+    """The widest layer that the space allows."""
     domain = settings.study.space.get("hidden")
-    widths = [int(each) for each in domain.choices] if isinstance(domain, Choice) else list(settings.training.hidden)
-    width = max(widths)
-    layers = max(MODELS[settings.model.name].layers, 1)
-    return FLOAT_BYTES * layers * 2 * 4 * width * (width + min(8 * width, WIDEST_INPUT))
+    return max(map(int, domain.choices) if isinstance(domain, Choice) else settings.training.hidden)
 
 
 def _shown(domain: Domain) -> str:
@@ -140,8 +178,9 @@ def show(plan: Plan, *, as_json: bool) -> None:
         return
     click.echo(f"{plan.what}: {counted(plan.trials, 'trial')} of at most {counted(plan.epochs, 'epoch')}")
     click.echo("pairs    " + ", ".join(f"{name} {count}" for name, count in plan.pairs.items()))
-    for place, line in enumerate(plan.space):
-        click.echo(("space    " if place == 0 else "         ") + line)
+    for head, lines in (("cells", plan.cells), ("space", plan.space)):
+        for place, line in enumerate(lines):
+            click.echo(f"{head if place == 0 else '':8} {line}")
     pairs = plan.trials * plan.epochs * plan.pairs["train"]
     at_a_time = f", {plan.workers} trials at a time" if plan.trials > 1 else ""
     click.echo(f"cost     at most {pairs:,} pairs to train on{at_a_time}")
@@ -151,6 +190,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
         per_epoch = (
             f"{duration(plan.epoch_seconds)} per epoch, the median of {counted(plan.past_runs, 'run')} in the store"
         )
+        if plan.dearer != 1.0:
+            per_epoch += f" with LSTMs, times {plan.dearer:.1f}"
         click.echo(f"time     at most about {duration(plan.seconds)} ({per_epoch})")
     click.echo(f"disk     at most {size(plan.bytes)}")
     click.echo("nothing was started", err=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from nasctl.cells.spelling import LSTM
 from nasctl.cli.text import duration
 from nasctl.data.metrics import METRICS
 from nasctl.specs import Metric
@@ -116,7 +117,8 @@ class Board:
             case tell.TrialEnded():
                 known = f", known from {event.duplicate_of}" if event.duplicate_of else ""
                 count = f"{event.finished}/{self.trials.get(event.study, event.finished)}"
-                line = f"{_what(event.study, event.number, 'trial')} ({count}): {_result(event.record)}{known}"
+                cell = "".join(f", {name}" for name in _cells(event.record))
+                line = f"{_what(event.study, event.number, 'trial')} ({count}): {_result(event.record)}{known}{cell}"
             case tell.BestChanged():
                 score = shown_score(self.metrics[event.study], event.value)
                 line = f"{event.study}: best so far {score} (trial {event.number})"
@@ -132,6 +134,11 @@ class Board:
 def _what(study: str, number: int, purpose: str) -> str:
     words = {"trial": f"trial {number}", "again": f"trial {number} once more", "final": f"test of trial {number}"}
     return f"{study} {words.get(purpose, purpose)}"
+
+
+def _cells(record: RunRecord) -> Iterable[str]:
+    """What the cells are called that are no LSTMs, each once."""
+    return dict.fromkeys(cell["code"] for cell in record.cells if cell["digest"] != LSTM)
 
 
 def _result(record: RunRecord) -> str:

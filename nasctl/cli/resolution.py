@@ -8,9 +8,10 @@ from nasctl.cli.stores import Stores
 from nasctl.config.settings import Settings
 from nasctl.data.sources import data_root
 from nasctl.errors import MachineError
+from nasctl.experiments.pools import Cells, cells_of
 from nasctl.experiments.resolve import Resolved, resolve
 
-__all__ = ["data_folder", "resolved", "told"]
+__all__ = ["cells_asked", "data_folder", "resolved", "told"]
 
 PAPERS_SHARE = "the paper: 6 %"
 """Of GloVe's unknown tokens, MacLaughlin et al. 2020, appendix A.1."""
@@ -24,14 +25,18 @@ def data_folder(settings: Settings) -> Path | None:
         return None
 
 
-def resolved(settings: Settings, stores: Stores) -> Resolved:
+def cells_asked(settings: Settings) -> Cells:
+    """The cells that the settings name, in their places. Raises what `experiments.pools.cells_of` raises."""
+    return cells_of(settings.cell, settings.model.name, settings.layers)
+
+
+def resolved(settings: Settings, cells: Cells, stores: Stores) -> Resolved:
     """The run that the settings describe. Raises what `experiments.resolve` raises."""
     return resolve(
         dataset=settings.dataset,
         embedding=settings.embedding,
         model=settings.model,
-        cell=settings.cell.name,
-        layers=settings.layers,
+        cells=cells,
         asked=settings.training,
         seed=settings.seed,
         data_root=data_folder(settings),

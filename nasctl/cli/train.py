@@ -6,7 +6,7 @@ import json
 import re
 import statistics
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,11 @@ from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns, counted, duration
-from nasctl.errors import StoppedError
+from nasctl.errors import StoppedError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.config.settings import Settings
+    from nasctl.experiments.pools import Cells
     from nasctl.experiments.resolve import Resolved
     from nasctl.experiments.run import Outcome, Workplace
     from nasctl.specs import RunSpec, Value
@@ -35,7 +36,8 @@ THREADS = 1
 EXAMPLES = """
 nasctl train                             BiLSTM-Max on generated pairs
 nasctl train dataset=sick embedding=glove embedding.file=vectors.txt
-nasctl train --paper esim/glove/LL/sick  as the paper's Table 5 says
+nasctl train cell=named cell.names=[enas-24]
+nasctl train --paper esim/glove/EL/sick  as the paper's Tables 5 and 6 say
 nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
 """
 
@@ -43,7 +45,7 @@ nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
 @click.command(cls=ExampleCommand, examples=EXAMPLES)
 @composed
 @click.option(
-    "--paper", metavar="ROW", help="The settings of a row of the paper's Table 5: MODEL/EMBEDDING/L or LL/DATASET."
+    "--paper", metavar="ROW", help="The settings of a row of the paper's Table 5: MODEL/EMBEDDING/RNN/DATASET."
 )
 @settings_flags
 def train(
@@ -60,9 +62,11 @@ def train(
 
     One line per epoch goes to stderr, the result to stdout. Overrides stand before what --paper sets.
     """
+    labels: Mapping[str, str] = {}
     if paper is not None:
-        from nasctl.cli.paper import paper_overrides  # noqa: PLC0415 - --help need not pay for it
+        from nasctl.cli.paper import paper_labels, paper_overrides  # noqa: PLC0415 - --help need not pay for it
 
+        labels = paper_labels(paper, overrides)
         overrides = (*paper_overrides(paper, overrides), *overrides)
     asked = compositions(overrides, conf_dirs, multirun=multirun)
     every = [each.settings for each in asked]
@@ -72,9 +76,9 @@ def train(
         from nasctl.cli.plan import run_plan, show  # noqa: PLC0415 - --help need not pay for it
 
         for settings in every:
-            show(run_plan(settings), as_json=as_json)
+            show(run_plan(settings, _one_cell(settings)), as_json=as_json)
     else:
-        results = [_show(result, as_json=as_json) for result in _results(every)]
+        results = [_show(result, as_json=as_json) for result in _results(every, labels)]
         if len(results) > 1 and not as_json:
             click.echo(_summary([result.record for result in results]))
         if paper is not None and not as_json:
@@ -92,35 +96,55 @@ class Result:
     id: str
 
 
-def _results(every: list[Settings]) -> Iterator[Result]:
-    """Train each of the settings. What can be known to be wrong with any of them is told before the first begins."""
+def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Result]:
+    """Train each of the settings; `labels` stand before those that follow from them.
+
+    What can be known to be wrong with any of them is told before the first begins.
+    """
     from nasctl.cli.plan import run_bytes  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - as above
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 
     prepared = []
     for settings in every:
-        stores = stores_of(settings)
-        check_room(stores.root, run_bytes(settings))
-        prepared.append((settings, stores, resolved(settings, stores)))
-    for line in dict.fromkeys(told(found) for _, _, found in prepared):
+        stores, cells = stores_of(settings), _one_cell(settings)
+        check_room(stores.root, run_bytes(settings, cells))
+        prepared.append((settings, stores, cells, resolved(settings, cells, stores)))
+    for line in dict.fromkeys(told(found) for *_, found in prepared):
         click.echo(line, err=True)
     trackers: dict[str, MlflowTracker] = {}
-    for settings, stores, found in prepared:
+    for settings, stores, cells, found in prepared:
         if stores.tracking not in trackers:
             trackers[stores.tracking] = open_tracker(stores)
-        yield _train(settings, stores, found, trackers[stores.tracking])
+        labelled = replace(found, labels={**found.labels, **labels})
+        yield _train(settings, stores, cells, labelled, trackers[stores.tracking])
 
 
-def _train(settings: Settings, stores: Stores, resolved: Resolved, tracker: MlflowTracker) -> Result:
+def _one_cell(settings: Settings) -> Cells:
+    """The cells of a run. Raises UsageError for a pool of several, naming one to take."""
+    from nasctl.cli.resolution import cells_asked  # noqa: PLC0415 - --help need not pay for it
+
+    cells = cells_asked(settings)
+    if len(cells.names) > 1:
+        take = f"cell.files=[{settings.cell.files[0]}]" if settings.cell.name == "file" else ""
+        raise UsageError(
+            f"a run has one cell, and the pool of cell={cells.source} has {len(cells.names)}; nasctl tune chooses",
+            f"take one: {take or f'cell=named cell.names=[{cells.names[0]}]'}",
+        )
+    return cells
+
+
+def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved, tracker: MlflowTracker) -> Result:
     """Train and evaluate one run, and log it with its weights, configuration and predictions."""
     import torch  # noqa: PLC0415 - --help need not pay for it
 
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.experiments import run as runs  # noqa: PLC0415 - as above
     from nasctl.files import canonical_json, write_atomically  # noqa: PLC0415 - as above
+    from nasctl.specs import ARCHITECTURE  # noqa: PLC0415 - as above
     from nasctl.tracking.records import TrialEntry  # noqa: PLC0415 - as above
     from nasctl.tracking.tags import label_tags  # noqa: PLC0415 - as above
+    from nasctl.tuning.outcomes import named  # noqa: PLC0415 - as above
 
     torch.set_num_threads(THREADS)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
@@ -141,7 +165,11 @@ def _train(settings: Settings, stores: Stores, resolved: Resolved, tracker: Mlfl
             lines = (canonical_json(asdict(each)) for each in evaluation.predictions)
             write_atomically(predictions, "".join(f"{line}\n" for line in lines))
             artifacts += [weights, predictions]
-        entry = TrialEntry(0, hyperparameters(spec), record, label_tags(resolved.labels))
+        params = hyperparameters(spec)
+        if cells.pool is not None:
+            params[ARCHITECTURE] = cells.names[0]
+            record = named(record, cells.pool, params)
+        entry = TrialEntry(0, params, record, label_tags(resolved.labels))
         return Result(name, record, tracker.log_run(name, entry, artifacts))
 
 
@@ -178,7 +206,7 @@ def run_name(labels: dict[str, str], seed: int) -> str:
 
 def study_name(labels: dict[str, str]) -> str:
     """What a study is called unless it is given a name: `sick-glove-blm-L`."""
-    parts = [labels[part] for part in ("dataset", "embedding", "model", "layers")]
+    parts = [labels[part] for part in ("dataset", "embedding", "model", "letters")]
     return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part)).strip("_-.")
 
 

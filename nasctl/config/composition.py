@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nasctl.config import overrides as typed
-from nasctl.config import validation
+from nasctl.config import shorthand, validation
 from nasctl.config.groups import Groups, conf_folder, options, search_folders
 from nasctl.config.settings import SETTINGS, Settings
 from nasctl.databases import redacted
@@ -32,7 +32,10 @@ _RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
 
 @dataclass(frozen=True)
 class Composition:
-    """What overrides lead to: the settings, and the chosen option of the group `sweep` ("" if none applies)."""
+    """What overrides lead to: the settings, and the chosen option of the group `sweep` ("" if none applies).
+
+    The overrides are as they were typed.
+    """
 
     overrides: tuple[str, ...]
     settings: Settings
@@ -50,8 +53,9 @@ def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Se
 def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Composition:
     """As `compose`, with the sweep that applies."""
     groups = options(conf_dirs)
-    parsed = typed.parse(overrides, groups)
-    config = _composed(overrides, parsed, groups, search_folders(conf_dirs))
+    said = shorthand.written_out(overrides, typed.parse(overrides, groups), groups)
+    parsed = typed.parse(said, groups)
+    config = _composed(said, parsed, groups, search_folders(conf_dirs))
     sweep = str(config.hydra.runtime.choices["sweep"])
     with open_dict(config):
         del config["hydra"]

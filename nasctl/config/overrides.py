@@ -17,6 +17,9 @@ from nasctl.errors import UsageError, nearest
 
 __all__ = ["parse", "product"]
 
+SECRET_VARIABLES = {"store.url": "NASCTL_STORE_URL", "store.tracking": "NASCTL_STORE_TRACKING"}
+"""Settings whose value may hold a password, and the variables of the environment that take it."""
+
 _SECRET = re.compile(r"(?i)\b(password|passwd|pwd|secret|token|api_?key)=")
 
 
@@ -51,7 +54,7 @@ def _read(text: str, groups: Groups) -> Override:
     if redacted(text) != text or _SECRET.search(value):
         raise UsageError(
             f"{key}: an override must not hold a password, since every user can list this command",
-            "set the environment variable NASCTL_STORE_URL, or use a .pgpass file",
+            f"set the environment variable {SECRET_VARIABLES.get(key, 'NASCTL_STORE_URL')}, or use a .pgpass file",
         )
     if text.startswith(("+", "~")):
         what = "adds keys, and every key is there already" if text[0] == "+" else "removes keys, and all are needed"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from nasctl.experiments.pools import CellSource
 from nasctl.specs import (
     STRICT,
     DatasetSpec,
@@ -18,16 +19,9 @@ from nasctl.specs import (
     SamplerSpec,
 )
 
-__all__ = ["SETTINGS", "CellSettings", "DataSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
+__all__ = ["SETTINGS", "DataSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
 
 Seconds = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class CellSettings:
-    """Where the cells of the recurrent layers come from."""
-
-    name: Literal["lstm"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -78,7 +72,7 @@ class Settings:
     dataset: DatasetSpec
     embedding: EmbeddingSpec
     model: ModelSpec
-    cell: CellSettings
+    cell: CellSource
     layers: str | None
     training: Hyperparameters
     precision: Literal["fp32"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from nasctl.config.settings import Settings
 from nasctl.data.metrics import LOSSES
 from nasctl.errors import UsageError, nearest
-from nasctl.specs import Choice, Domain, FloatRange, LayerSpec, Task, TrainingSpec, Value
+from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange, LayerSpec, Task, TrainingSpec, Value
 
 __all__ = ["expand_space"]
 
@@ -28,21 +28,26 @@ ORDER = (
     "patience",
     "seed",
 )
-"""Every hyperparameter that a space may search, in the order in which a sampler draws."""
+"""Every hyperparameter that a space may search, in the order in which a sampler draws; last comes the architecture."""
 
 
-def expand_space(settings: Settings, layers: int, places: int, task: Task | None) -> tuple[tuple[str, Domain], ...]:
+def expand_space(
+    settings: Settings, layers: int, places: int, task: Task | None, pool: Sequence[str] = ()
+) -> tuple[tuple[str, Domain], ...]:
     """What is searched, by name: `hidden_1`, ... and `variational_dropout_1`, ... per recurrent layer, `dropout_1`, ...
     per place. A domain given for one of them (`hidden_2`) stands before that of its stem.
 
-    Losses that do not fit `task` are left out (None: not known yet, all stay). Raises UsageError for a parameter that
-    does not exist, and for a domain with values that it cannot take.
+    Losses that do not fit `task` are left out (None: not known yet, all stay). Where the `pool` has several cells,
+    `architecture` chooses one by its name. Raises UsageError for a parameter that does not exist, and for a domain with
+    values that it cannot take.
     """
     asked = {name: domain for name, domain in settings.study.space.items() if domain is not None}
     counts = {"hidden": layers, "variational_dropout": layers, "dropout": places}
     single = {stem: [f"{stem}_{number}" for number in range(1, count + 1)] for stem, count in counts.items()}
     expected = [name for stem in ORDER for name in single.get(stem, [stem])]
     for name in settings.study.space:
+        if name == ARCHITECTURE:
+            raise UsageError(f"study.space.{name}: a study chooses among its pool", "cell.names=[...] says which cells")
         if name not in expected and name not in counts:
             raise UsageError(
                 f"study.space.{name}: {settings.model.name} has no such parameter", nearest(name, expected)
@@ -55,6 +60,8 @@ def expand_space(settings: Settings, layers: int, places: int, task: Task | None
             own = settings.study.space.get(name, asked.get(stem))
             if own is not None:
                 space.append((name, _fitting(own, task) if name == "loss" else own))
+    if len(pool) > 1:
+        space.append((ARCHITECTURE, Choice("choice", tuple(sorted(pool)))))  # their order decides nothing
     return tuple(space)
 
 

@@ -89,7 +89,7 @@ def _told(
     hint, value = "", errors[0]["input"]
     if "literal_error" in kinds and isinstance(value, str):
         hint = did_you_mean(value, [word for error in errors for word in _expectations(error)])
-    if "tuple_type" in kinds and isinstance(value, int | float):
+    if "tuple_type" in kinds and isinstance(value, int | float | str):
         hint = f"{key}=[{value}]"
     if kinds == {"string_type"} and isinstance(value, int | float):
         hint = f"as a text: '{key}=\"{value}\"'"

@@ -20,7 +20,7 @@ from nasctl.tracking.tags import BEST_TRIAL, label_tags, record_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
 from nasctl.tuning.folders import Kept, StudyFolder
 from nasctl.tuning.known import KnownRuns
-from nasctl.tuning.outcomes import failed_record, settled, tracked
+from nasctl.tuning.outcomes import failed_record, named, settled, tracked
 from nasctl.tuning.study import TrialStore
 from nasctl.tuning.trials import Asked, Ended, Failure
 from nasctl.tuning.writer import StudyLog, TrackerWriter
@@ -86,7 +86,7 @@ class DrivenStudy:
             self.name,
             label_tags(self.spec.labels),
             order.config,
-            lambda number: tracked(trials.ended(number), self.spec.labels),
+            lambda number: tracked(trials.ended(number), self.spec),
             trials.ended_numbers(),
         )
 
@@ -245,10 +245,9 @@ class DrivenStudy:
             for study, waiting in self._known.end(trial.asked.digest, (self.name, number) if trial.counts else None):
                 study.resume(waiting)
         if self._writer is not None:
-            self._writer.trial(self._log, tracked(trial, self.spec.labels))
-        yield TrialEnded(
-            self.name, number, slot, trial.record, trial.duplicate_of, trials.totals.trials, trials.totals.failed
-        )
+            self._writer.trial(self._log, tracked(trial, self.spec))
+        record, totals = named(trial.record, self.spec.pool, trial.asked.params), trials.totals
+        yield TrialEnded(self.name, number, slot, record, trial.duplicate_of, totals.trials, totals.failed)
         if best:
             yield BestChanged(self.name, number, trial.record.value)
 
@@ -290,6 +289,8 @@ class DrivenStudy:
 
     def _end(self, final: RunRecord | None) -> StudyEnded:
         self.ended, best = True, self.trials.best
+        if final is not None and best is not None:
+            final = named(final, self.spec.pool, self.trials.ended(best.number).asked.params)
         if self._writer is not None:
             metrics, tags = self.trials.totals.metrics(), {}
             if final is not None and best is not None:

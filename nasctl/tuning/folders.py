@@ -25,6 +25,10 @@ from nasctl.files import file_sha256, write_atomically
 SPARE_BYTES = 200 * 1000 * 1000
 """What must stay free on the disk beside the estimate."""
 
+TRIAL_BYTES, EPOCH_BYTES = 25_000, 700
+"""What a trial and each of its epochs add to both databases, at most (measured: 13 parameters, three metrics per epoch,
+the texts of two cells)."""
+
 CHECKPOINT = "best.safetensors"
 
 
@@ -35,6 +39,15 @@ class Kept:
     number: int
     digest: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The scheduler that drives a study: its machine, its process there, and when it began."""
+
+    host: str
+    pid: int
+    start: dt.datetime
 
 
 class StudyFolder:
@@ -90,12 +103,22 @@ class StudyFolder:
             self._owner.unlink(missing_ok=True)
             self._lock.release()
 
-    def _described_owner(self) -> str:
+    def owner(self) -> Owner | None:
+        """Who wrote last that the study is theirs, dead or alive; None if nobody did, or let go of it in good order.
+
+        Looked at without the lock, which would stand in the way of one that starts just now.
+        """
         try:
             owner = json.loads(self._owner.read_text("utf-8"))
-            return f"process {owner['pid']} on {owner['host']}, since {owner['start']}"
-        except (OSError, ValueError, KeyError):
+            return Owner(str(owner["host"]), int(owner["pid"]), dt.datetime.fromisoformat(owner["start"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _described_owner(self) -> str:
+        owner = self.owner()
+        if owner is None:
             return "it has just begun"
+        return f"process {owner.pid} on {owner.host}, since {owner.start.isoformat()}"
 
     # --- for people ---------------------------------------------------------------------------------------------------
 
@@ -139,6 +162,11 @@ class StudyFolder:
             for folder in (self.path / "scratch").iterdir():
                 if folder.name not in jobs:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def trial_bytes(epochs: int) -> int:
+    """An upper estimate of what a trial of so many epochs takes in both databases."""
+    return TRIAL_BYTES + EPOCH_BYTES * epochs
 
 
 def check_room(root: Path, estimate_bytes: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from nasctl.data.metrics import METRICS
+from nasctl.specs import ARCHITECTURE, Pool, StudySpec, Value, cells_recorded
 from nasctl.tracking.records import EpochRecord, RunRecord, TrialEntry
 from nasctl.tracking.tags import ATTEMPTS, DUPLICATE_OF, label_tags
 from nasctl.tuning.trials import Asked, Ended
@@ -42,7 +43,7 @@ def failed_record(asked: Asked) -> RunRecord:
         epochs=0,
         best_epoch=0,
         parameters=0,
-        cells=tuple({"code": layer.cell, "digest": layer.cell} for layer in run.layers),
+        cells=cells_recorded(run),
         seconds={},
         memory={},
         counts={},
@@ -55,12 +56,22 @@ def failed_record(asked: Asked) -> RunRecord:
     )
 
 
-def tracked(trial: Ended, labels: Mapping[str, str]) -> TrialEntry:
+def named(record: RunRecord, pool: Pool | None, params: Mapping[str, Value]) -> RunRecord:
+    """The record of a run with these parameters, its cell under the name that the pool has for it."""
+    if pool is None:
+        return record
+    name = str(params.get(ARCHITECTURE, pool.cells[0].name))
+    cells = enumerate(record.cells, 1)
+    return replace(record, cells=tuple({**cell, "code": name} if n in pool.places else cell for n, cell in cells))
+
+
+def tracked(trial: Ended, spec: StudySpec) -> TrialEntry:
     """A trial as the tracker logs it."""
-    tags = {**label_tags(labels), ATTEMPTS: str(trial.attempts)}
+    tags = {**label_tags(spec.labels), ATTEMPTS: str(trial.attempts)}
     if trial.duplicate_of is not None:
         tags[DUPLICATE_OF] = trial.duplicate_of
-    return TrialEntry(trial.asked.number, dict(trial.asked.params), trial.record, tags)
+    params = trial.asked.params
+    return TrialEntry(trial.asked.number, dict(params), named(trial.record, spec.pool, params), tags)
 
 
 def _settled_epoch(epoch: EpochRecord) -> EpochRecord:

@@ -20,7 +20,7 @@ from nasctl.tracking.records import RunRecord, Tracker
 from nasctl.tuning.driven import DrivenStudy, StudyOrder, Task
 from nasctl.tuning.events import EpochEnded, Event, JobStarted, Stopping, Warned, WorkerStarted
 from nasctl.tuning.flushing import Flushing
-from nasctl.tuning.folders import StudyFolder, check_room
+from nasctl.tuning.folders import StudyFolder, check_room, trial_bytes
 from nasctl.tuning.known import KnownRuns
 from nasctl.tuning.stopping import END, KILL, MESSAGES, Stages
 from nasctl.tuning.study import StudyStore, TrialStore
@@ -31,9 +31,6 @@ from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stoppe
 WAIT_SECONDS = 0.5
 SWITCH_SECONDS = 0.0005
 """How often Python's threads take turns while studies run: waiting for the tracker's thread had doubled idle time."""
-
-TRIAL_BYTES = 100_000
-"""What a trial takes in both databases, generously."""
 
 WORDS_CHARACTERS = 2_000
 """Of what a lost worker wrote last, kept with the attempt."""
@@ -91,7 +88,8 @@ class Scheduler:
         FailedTrialsError, and StoppedError after a stop that was asked for. Whatever it raises, the same call goes on
         where this one ended.
         """
-        check_room(self._root, sum(order.spec.trials for order in self._orders) * TRIAL_BYTES)
+        specs = [order.spec for order in self._orders]
+        check_room(self._root, sum(spec.trials * trial_bytes(spec.run.training.epochs) for spec in specs))
         with contextlib.ExitStack() as stack:
             folders = [StudyFolder(self._root, order.spec.name) for order in self._orders]
             for folder in folders:

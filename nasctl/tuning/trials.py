@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nasctl.specs import RunSpec, Value, run_digest, with_values
+from nasctl.specs import RunSpec, StudySpec, Value, run_digest, with_values
 from nasctl.tracking.records import FINAL_STATES, RunRecord
 from nasctl.tracking.totals import StudyTotals
 
@@ -46,9 +46,9 @@ class Ended:
         return 0 if self.duplicate_of is not None else len(self.asked.failures) + self.counts
 
 
-def asked_trial(run: RunSpec, number: int, params: Mapping[str, Value], failures: Sequence[Failure] = ()) -> Asked:
-    """The trial of a study around `run` that has these parameters."""
-    made = with_values(run, params)
+def asked_trial(study: StudySpec, number: int, params: Mapping[str, Value], failures: Sequence[Failure] = ()) -> Asked:
+    """The trial of a study that has these parameters."""
+    made = with_values(study.run, params, study.pool)
     return Asked(number, dict(params), made, run_digest(made), tuple(failures))
 
 

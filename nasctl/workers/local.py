@@ -17,7 +17,7 @@ from nasctl.workers.supervision import ProcessPool
 WORKERS_WITH_GPUS = 8
 
 SECRET_PREFIXES = ("MLFLOW_", "PG", "AWS_")
-SECRETS = frozenset({"NASCTL_STORE_URL", "HF_TOKEN"})
+SECRETS = frozenset({"NASCTL_STORE_URL", "NASCTL_STORE_TRACKING", "HF_TOKEN"})
 """Variables that no worker needs: they may hold passwords, and a worker writes to no store."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -24,7 +24,7 @@ from typing import Any
 
 import nasctl
 from nasctl.files import canonical_json, write_atomically
-from nasctl.specs import RunSpec, run_digest
+from nasctl.specs import RunSpec, cells_recorded, run_digest
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.workers.protocol import Job
 
@@ -63,7 +63,7 @@ def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, Non
         epochs=epochs,
         best_epoch=epochs,
         parameters=0,
-        cells=tuple({"code": layer.cell, "digest": layer.cell} for layer in spec.layers),
+        cells=cells_recorded(spec),
         seconds={"train": time.monotonic() - began},
         memory={},
         counts={"constant_predictions": 0},

@@ -46,7 +46,7 @@ def study(folder: Path, sampler: str, trials: int) -> StudySpec:
     thirteen = (*space, ("epochs", Choice("choice", tuple(range(1, 11)))))
     assert len(thirteen) == 13
     run = run_spec(folder, "esim", "regression")
-    return StudySpec("bench", run, thirteen, SAMPLERS[sampler], trials, WORKERS, 0, {"dataset": "none"})
+    return StudySpec("bench", run, None, thirteen, SAMPLERS[sampler], trials, WORKERS, 0, {"dataset": "none"})
 
 
 def drive(folder: Path, trials: int, seconds: float) -> tuple[list[tuple[float, int]], float]:

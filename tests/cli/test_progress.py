@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -108,6 +109,12 @@ def test_failed_trials_and_the_final_test_are_on_the_board():
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_trial_tells_which_cell_of_the_pool_it_had():
+    cells = ({"code": "enas-24", "digest": "0a1b2c3d4e5f"}, {"code": "lstm", "digest": "lstm"})
+    line = Board({STUDY: "pearson"}).take(tell.TrialEnded(STUDY, 1, 0, replace(record(0.8), cells=cells), None, 2, 0))
+    assert line == f"{STUDY} trial 1 (2/2): pearson 80.00 in epoch 4 of 7, 1 min 02 s, enas-24"
 
 
 @pytest.mark.parametrize("no_colour", [True, False])

@@ -117,11 +117,67 @@ def test_explicit_overrides_stand_before_the_paper(nasctl):
 
 
 @pytest.mark.parametrize(
+    ("row", "name", "layers"),
+    [
+        ("blm/glove/R/sick", "enas-24", "C"),
+        ("esim/glove/EL/sick", "enas-10", "CL"),
+        ("esim/glove/LE/mrpc", "enas-2", "LC"),
+    ],
+)
+def test_a_row_with_other_cells_names_that_of_table_6(nasctl, row, name, layers):
+    settings = json.loads(nasctl("train", "--paper", row, "--cfg", "--json").stdout)
+    assert (settings["cell"], settings["layers"]) == ({"name": "named", "names": [name]}, layers)
+
+
+@pytest.mark.parametrize(
+    ("explicit", "cell", "layers"),
+    [
+        (["cell=lstm"], "lstm", None),
+        (["cell.names=[gru]"], "named", "CL"),
+        (["layers=LC"], "named", "LC"),
+        (["layers=RL"], "random", "CL"),
+    ],
+)
+def test_explicit_cells_stand_before_those_of_the_row(nasctl, explicit, cell, layers):
+    settings = json.loads(nasctl("train", *explicit, "--paper", "esim/glove/EL/sick", "--cfg", "--json").stdout)
+    assert (settings["cell"]["name"], settings["layers"]) == (cell, layers)
+
+
+def test_a_row_is_logged_under_its_own_letters(nasctl, store):
+    tiny = (*TINY[1:], "dataset=demo-sick", "embedding=svd", "training.hidden=[3]", "training.epochs=1")
+    told = json.loads(nasctl("train", *tiny, "--paper", "blm/glove/R/sick", "--json").stdout)
+    assert told["name"] == "demo-sick-svd-blm-R-s0"
+
+    from nasctl.tracking.store import MlflowTracker
+
+    (run,) = MlflowTracker(f"sqlite:///{store / 'mlflow.db'}", store / "artifacts", "nasctl").runs("run")
+    assert run.params["architecture"] == run.tags["nasctl.code_1"] == "enas-24"
+    assert (run.tags["nasctl.paper"], run.tags["nasctl.letters"]) == ("blm/glove/R/sick", "R")
+    assert (run.tags["nasctl.cell"], run.tags["nasctl.layers"]) == ("named", "C")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cell=random"], "the pool of cell=random has 10; nasctl tune chooses; take one: cell=named cell.names=[sigm"),
+        (["cell=named", "cell.names=[gru,rnn]"], "take one: cell=named cell.names=[gru]"),
+        (["cell=file", "cell.files=[a.txt,b.txt]"], "take one: cell.files=[a.txt]"),
+    ],
+)
+def test_a_run_has_one_cell(nasctl, tmp_path, arguments, message):
+    (tmp_path / "a.txt").write_text("next h1 = tanh(linear(x, h1, +))")
+    (tmp_path / "b.txt").write_text("next h1 = relu(linear(x, h1, +))")
+    for flag in ((), ("--dry-run",)):
+        result = nasctl("train", *arguments, *flag)
+        assert result.exit_code == 2
+        assert message in result.stderr
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ("blm/glove/L/sik", "did you mean blm/glove/L/sick"),
-        ("blm/glove/E/sick", "needs searched cells, which nasctl does not have; rows: blm/glove/L/sick"),
-        ("blm/bert/L/sick", "needs embedding bert, which nasctl does not have"),
+        ("blm/bert/L/sick", "needs embedding bert, which nasctl does not have; did you mean blm/glove/L/sick"),
     ],
 )
 def test_a_row_that_cannot_be_trained_is_refused(nasctl, row, message):
@@ -130,16 +186,28 @@ def test_a_row_that_cannot_be_trained_is_refused(nasctl, row, message):
     assert message in result.stderr
 
 
-def test_every_row_of_lstms_on_glove_composes(nasctl):
+def test_every_row_on_glove_is_a_run():
     from nasctl.cli.paper import paper_overrides, paper_scores
+    from nasctl.experiments.layers import layer_letters
     from nasctl.reference import hyperparameters
 
-    names = [row.name for row in hyperparameters() if set(row.rnn) == {"L"} and row.embedding == "glove"]
-    assert len(names) == 6
-    for name in names:
-        assert len(paper_overrides(name, [])) == 13
-        dev, test = paper_scores(name)
+    rows = [row for row in hyperparameters() if row.embedding == "glove"]
+    assert len(rows) == 23
+    for row in rows:
+        said = dict(text.split("=", 1) for text in paper_overrides(row.name, []))
+        assert layer_letters(row.model, said.get("cell", "lstm"), said["layers"]) == said["layers"]
+        assert said.get("cell.names") == (None if row.architecture is None else f"[enas-{row.architecture}]")
+        assert len(said) == (13 if row.architecture is None else 15)
+        dev, test = paper_scores(row.name)
         assert 60 < test < dev < 100
+
+
+def test_transferred_rows_have_the_scores_of_table_2():
+    from nasctl.cli.paper import paper_scores
+
+    assert paper_scores("blm/glove/T/sick") == (87.3, 83.5)
+    assert paper_scores("blm/glove/R/sick") == (87.6, 84.7)
+    assert paper_scores("esim/bert/TL/mrpc") == (87.0, 81.3)
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
@@ -181,8 +249,8 @@ def test_hyperparameters_have_the_names_of_a_space(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "name"),
     [
-        ({"dataset": "sick", "embedding": "glove", "model": "blm", "layers": "L"}, "sick-glove-blm-L"),
-        ({"dataset": "my pairs/2", "embedding": "svd", "model": "bow", "layers": ""}, "my_pairs_2-svd-bow"),
+        ({"dataset": "sick", "embedding": "glove", "model": "blm", "letters": "L"}, "sick-glove-blm-L"),
+        ({"dataset": "my pairs/2", "embedding": "svd", "model": "bow", "letters": ""}, "my_pairs_2-svd-bow"),
     ],
 )
 def test_names_say_what_a_run_is(labels, name):

@@ -1,6 +1,8 @@
+import datetime as dt
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -43,6 +45,19 @@ def test_the_lock_of_a_dead_scheduler_is_taken_over(tmp_path, folder):
         other.kill()
     folder.acquire()
     assert json.loads((folder.path / "owner.json").read_text())["pid"] == os.getpid()
+
+
+def test_a_study_says_who_owns_it(folder):
+    assert folder.owner() is None
+    folder.acquire()
+    owner = folder.owner()
+    assert (owner.pid, owner.host) == (os.getpid(), socket.gethostname())
+    assert dt.timedelta(0) <= dt.datetime.now(dt.UTC) - owner.start < dt.timedelta(minutes=5)
+    for damaged in ("{", "[]", "{}", '{"host": "h", "pid": "x", "start": "2026-01-01"}'):
+        (folder.path / "owner.json").write_text(damaged)
+        assert folder.owner() is None
+    folder.release()
+    assert folder.owner() is None
 
 
 def write_trial(folder, number, text):

@@ -274,20 +274,45 @@ def drive_until_full(root, fill):
                         file.write(b"x" * 4096)
 
 
+def mount_small_disk(folder):
+    """A disk of 8 MB at `folder`. Where there can be none the test is skipped, but CI must have one."""
+    if os.geteuid() == 0:
+        command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+        mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+        if mounted.returncode == 0:
+            return
+        reason = f"no tmpfs can be mounted here: {mounted.stderr.strip()}"
+    else:
+        reason = "only root may mount a small disk"
+    lacking = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    lacking(reason)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), (None, pytest.skip.Exception)])
+def test_ci_may_not_leave_the_full_disk_out(tmp_path, monkeypatch, ci, outcome):
+    monkeypatch.delenv("CI", raising=False)
+    if ci is not None:
+        monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(outcome, match="only root"):
+        mount_small_disk(tmp_path)
+    refused = subprocess.CompletedProcess([], 32, "", "mount: permission denied")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: refused)
+    with pytest.raises(outcome, match="no tmpfs can be mounted here: mount: permission denied"):
+        mount_small_disk(tmp_path)
+
+
 @pytest.mark.faults
 def test_a_disk_that_fills_up_leaves_a_study_that_goes_on(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no tmpfs can be mounted here")
+    mount_small_disk(small)
     try:
         fill = small / "fill"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("nasctl.tuning.folders.SPARE_BYTES", 0)
-            patch.setattr("nasctl.tuning.scheduler.TRIAL_BYTES", 0)
+            patch.setattr("nasctl.tuning.scheduler.trial_bytes", lambda _: 0)
             with pytest.raises(MachineError, match=r"disk|space"):
                 drive_until_full(small, fill)
             fill.unlink()

@@ -342,7 +342,7 @@ def test_a_changed_study_is_refused_and_let_go_of(tmp_path):
 
 
 def test_a_full_disk_is_refused_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduling, "TRIAL_BYTES", 10**18)
+    monkeypatch.setattr(scheduling, "trial_bytes", lambda _: 10**18)
     with pytest.raises(MachineError, match="MB are needed"):
         drive(tmp_path, [order(study())])
     assert not (tmp_path / "studies").exists()

@@ -7,7 +7,7 @@ import pytest
 from studies import RANDOM, RUN_SPEC, SMALL_SPACE, SPACE, TPE, TPE_PAPER, TRAINING, database, noop_record, study
 
 from nasctl.errors import MachineError, StateMismatchError, UsageError
-from nasctl.specs import Choice, FloatRange
+from nasctl.specs import RESULT_VERSION, Choice, FloatRange
 from nasctl.tuning.outcomes import failed_record
 from nasctl.tuning.study import StudyStore, TrialStore, asking
 from nasctl.tuning.trials import Best, Ended, StudyProgress, differences
@@ -188,8 +188,8 @@ def test_a_changed_space_is_the_first_difference(store):
 
 def test_another_result_version_is_refused_with_both_numbers(store):
     TrialStore(store, study())
-    with pytest.raises(StateMismatchError, match=r"run\.result_version: 1 -> 2"):
-        TrialStore(store, study(run=replace(RUN_SPEC, result_version=2)))
+    with pytest.raises(StateMismatchError, match=rf"run\.result_version: {RESULT_VERSION} -> {RESULT_VERSION + 1}"):
+        TrialStore(store, study(run=replace(RUN_SPEC, result_version=RESULT_VERSION + 1)))
 
 
 def test_what_is_no_identity_may_change(store):

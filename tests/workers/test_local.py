@@ -80,6 +80,7 @@ def test_no_secret_reaches_a_worker():
         "MLFLOW_TRACKING_URI": "x",
         "MLFLOW_TRACKING_PASSWORD": "x",
         "NASCTL_STORE_URL": "x",
+        "NASCTL_STORE_TRACKING": "x",
         "PGPASSWORD": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "HF_TOKEN": "x",

@@ -69,7 +69,7 @@ class TrialStore:
         self._mirror.sampler = _sampler(self.spec.sampler, self._distributions, seed)
         drawn = self._mirror.ask(fixed_distributions=self._distributions).params
         params = {name: drawn[name] for name, _ in self.spec.space}
-        asked = asked_trial(self.spec.run, number, params)
+        asked = asked_trial(self.spec, number, params)
         internal = [
             {
                 "param_name": name,
@@ -110,7 +110,7 @@ class TrialStore:
     def ended(self, number: int) -> Ended:
         """A trial that has been told, from the store; safe in any thread."""
         with database_errors(self._store.url):
-            return read_ended(self.spec.run, self._rdb.get_trial(self._ids[number]))
+            return read_ended(self.spec, self._rdb.get_trial(self._ids[number]))
 
     @property
     def final(self) -> tuple[int, RunRecord] | None:
@@ -164,10 +164,10 @@ class TrialStore:
             self._ids.append(trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
             self._copy(trial)
             if "record" in trial.user_attrs:
-                self._count(read_ended(self.spec.run, trial))
+                self._count(read_ended(self.spec, trial))
             else:
                 failures = trial.user_attrs.get("failures", ())
-                unfinished.append(asked_trial(self.spec.run, trial.number, trial.params, failures))
+                unfinished.append(asked_trial(self.spec, trial.number, trial.params, failures))
         return tuple(unfinished)
 
     def _copy(self, trial: FrozenTrial) -> None:

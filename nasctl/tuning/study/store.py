@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pragmas
 from nasctl.errors import MachineError
-from nasctl.specs import STUDY, RunSpec
+from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD
 from nasctl.tuning.trials import Asked, Ended, StudyProgress, asked_trial
 
@@ -92,7 +92,7 @@ class StudyStore:
             id_ = self.rdb.get_study_id_from_name(study)
             trial = self.rdb.get_trial(self.rdb.get_trial_id_from_study_id_trial_number(id_, number))
             spec = self.rdb.get_study_user_attrs(id_)["spec"]
-        return read_ended(STUDY.validate_json(json.dumps(spec)).run, trial)
+        return read_ended(STUDY.validate_json(json.dumps(spec)), trial)
 
     def progress(self) -> tuple[StudyProgress, ...]:
         """How far every study of the store is, in the order in which they were begun."""
@@ -150,10 +150,10 @@ def state_and_values(trial: Ended) -> tuple[TrialState, list[float] | None]:
     return (TrialState.COMPLETE, [trial.record.value]) if trial.counts else (TrialState.FAIL, None)
 
 
-def read_ended(run: RunSpec, trial: FrozenTrial) -> Ended:
-    """A trial of a study around `run` that has been told."""
+def read_ended(study: StudySpec, trial: FrozenTrial) -> Ended:
+    """A trial of this study that has been told."""
     attributes = trial.user_attrs
-    asked = asked_trial(run, trial.number, trial.params, attributes.get("failures", ()))
+    asked = asked_trial(study, trial.number, trial.params, attributes.get("failures", ()))
     return Ended(asked, RECORD.validate_json(json.dumps(attributes["record"])), attributes.get("duplicate_of"))
 
 

@@ -1,0 +1,263 @@
+"""Studies as commands, `baseline` and `tune`: what is asked for, driven from here over workers on this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nasctl.cli.options import compositions, show_configurations
+from nasctl.cli.stores import Stores, open_tracker, stores_of
+from nasctl.cli.text import columns
+from nasctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from nasctl.config.composition import Composition
+    from nasctl.config.settings import Settings
+    from nasctl.experiments.pools import Cells
+    from nasctl.specs import Domain, PoolCell, StudySpec, Task
+    from nasctl.tuning.driven import StudyOrder
+    from nasctl.tuning.events import StudyEnded
+    from nasctl.workers.supervision import ProcessPool
+
+__all__ = ["run_studies"]
+
+IN_FLIGHT = 8
+"""Trials of one study at a time, at most, whatever the number of workers: it is a part of the method."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One study as it was asked for; `sweep` is the option of its group."""
+
+    settings: Settings
+    cells: Cells
+    sweep: str
+    stores: Stores
+    trials: int
+
+
+def run_studies(
+    command: str,
+    overrides: tuple[str, ...],
+    conf_dirs: tuple[str, ...],
+    *,
+    multirun: bool,
+    cfg: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """What `nasctl COMMAND` does (baseline or tune): print its settings or its plan, or drive its studies."""
+    every = compositions(overrides, conf_dirs, multirun=multirun)
+    if cfg:
+        show_configurations(every, as_json=as_json)
+        return
+    asked = [_asked(command, each, conf_dirs) for each in every]
+    if dry_run:
+        from nasctl.cli.plan import show, study_plan  # noqa: PLC0415 - --help need not pay for it
+
+        for one in asked:
+            space = _space(one.settings, one.cells, None)
+            show(study_plan(one.settings, one.cells, space, one.trials, _slots(one.settings)), as_json=as_json)
+        return
+    flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
+    _run(asked, shlex.join(["nasctl", command, *flags, *overrides]), as_json=as_json)
+
+
+def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -> Asked:
+    """Check what needs no data.
+
+    Raises UsageError for cells of the other command, where no sweep applies, and for a value that the sweep decides.
+    """
+    from nasctl.cli.resolution import cells_asked  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.config.groups import options  # noqa: PLC0415 - as above
+
+    settings, sweep = composition.settings, composition.sweep
+    _check_command(command, settings.cell.name)
+    cells = cells_asked(settings)
+    if not sweep or settings.trials is None:
+        names = f"model={settings.model.name} embedding={settings.embedding.name}"
+        known = options(tuple(map(Path, conf_dirs)))["sweep"]
+        raise UsageError(f"no sweep applies to {names}", f"sweep=NAME, one of {', '.join(known)}")
+    searched = {name for name, _ in _space(settings, cells, None)}
+    for text in composition.overrides:
+        group, _, stem = text.partition("=")[0].partition(".")
+        if group == "training" and (stem in searched or f"{stem}_1" in searched):
+            raise UsageError(
+                f"{text}: the sweep {sweep} searches {stem}, so its value under training is never used",
+                f"study.space.{stem}=null keeps it fixed",
+            )
+    return Asked(settings, cells, sweep, stores_of(settings), settings.trials)
+
+
+def _check_command(command: str, cell: str) -> None:
+    """LSTMs are tuned by `baseline`, other cells by `tune`. Raises UsageError that names the right one."""
+    if command == "baseline" and cell != "lstm":
+        raise UsageError(
+            f"nasctl baseline tunes LSTMs, and cell={cell} has others", "nasctl tune, with the same settings"
+        )
+    if command == "tune" and cell == "lstm":
+        raise UsageError(
+            "nasctl tune chooses from a pool of cells, and cell=lstm has none",
+            "cell=random, cell=named or cell=file; LSTMs: nasctl baseline, with the same settings",
+        )
+
+
+def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[str, Domain], ...]:
+    from nasctl.config.space import expand_space  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.models import MODELS  # noqa: PLC0415 - as above
+
+    row = MODELS[settings.model.name]
+    return expand_space(settings, row.layers, row.places, task, cells.names)
+
+
+def _slots(settings: Settings) -> int:
+    import os  # noqa: PLC0415 - --help need not pay for it
+
+    from nasctl.workers.local import local_slots  # noqa: PLC0415 - as above
+
+    return len(local_slots(settings.workers, settings.device, os.environ))
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def _run(asked: Sequence[Asked], resume: str, *, as_json: bool) -> None:
+    """Drive all studies to their ends over one pool of workers, and tell what came of them."""
+    from nasctl.cli.progress import follow  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.events import StudyEnded  # noqa: PLC0415 - as above
+    from nasctl.tuning.scheduler import Scheduler  # noqa: PLC0415 - as above
+    from nasctl.tuning.study import StudyStore  # noqa: PLC0415 - optuna, as above
+
+    first = asked[0]
+    _check_common(asked)
+    orders = _orders(asked)
+    tracker = open_tracker(first.stores)
+    store = StudyStore(first.stores.studies, first.stores.durability)
+    try:
+        scheduler = Scheduler(
+            orders,
+            _pool(first, orders),
+            store,
+            first.stores.root,
+            tracker=tracker,
+            max_failed=first.settings.max_failed,
+            grace=first.settings.timeouts.grace,
+            resume=f"to go on: {resume}",
+            databases=tuple(path for name, path in first.stores.files().items() if name == "tracking"),
+        )
+        metrics = {order.spec.name: order.spec.run.metric for order in orders}
+        ended = [event for event in follow(scheduler.run(), metrics) if isinstance(event, StudyEnded)]
+    finally:
+        store.close()
+    _show(ended, {order.spec.name: order.spec for order in orders}, first.stores, as_json=as_json)
+
+
+def _check_common(asked: Sequence[Asked]) -> None:
+    """Studies of one command share the stores and the workers. Raises UsageError if they were asked not to."""
+    first = asked[0].settings
+    for each in asked[1:]:
+        for key in ("store", "workers", "device", "timeouts", "max_failed"):
+            if getattr(each.settings, key) != getattr(first, key):
+                raise UsageError(f"{key} must be the same in all studies of one command", "one command for each")
+
+
+def _orders(asked: Sequence[Asked]) -> list[StudyOrder]:
+    """The studies, with their data prepared. Raises UsageError if two of them have one name."""
+    from nasctl.cli.plan import study_bytes  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven import StudyOrder  # noqa: PLC0415 - as above
+    from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
+
+    slots = _slots(asked[0].settings)
+    amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, slots)) for each in asked)
+    check_room(asked[0].stores.root, amount)
+    orders = [StudyOrder(_spec(each, min(IN_FLIGHT, slots)), as_yaml(each.settings)) for each in asked]
+    names = [order.spec.name for order in orders]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"{names.count(name)} of these studies are called {name}", "one command for each, study.name="
+            )
+    return orders
+
+
+def _spec(asked: Asked, in_flight: int) -> StudySpec:
+    from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.train import study_name  # noqa: PLC0415 - as above
+    from nasctl.specs import StudySpec  # noqa: PLC0415 - as above
+
+    settings = asked.settings
+    found = resolved(settings, asked.cells, asked.stores)
+    click.echo(told(found), err=True)
+    return StudySpec(
+        name=settings.study.name or study_name(found.labels),
+        run=found.run,
+        pool=asked.cells.pool,
+        space=_space(settings, asked.cells, found.corpus.task),
+        sampler=settings.sampler,
+        trials=asked.trials,
+        in_flight=in_flight,
+        retries=settings.retries,
+        labels={**found.labels, "sweep": asked.sweep},
+    )
+
+
+def _pool(asked: Asked, orders: Iterable[StudyOrder]) -> ProcessPool:
+    from nasctl.workers.local import local_pool  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.workers.pool import Limits  # noqa: PLC0415 - as above
+
+    settings, stores = asked.settings, asked.stores
+    times = settings.timeouts
+    warm = tuple(dict.fromkeys((order.spec.run.data, order.spec.run.embedding.digest) for order in orders))
+    limits = Limits(times.beat, times.silence, times.epoch, times.grace)
+    return local_pool(settings.workers, settings.device, limits, cache=stores.cache, logs=stores.logs, warm=warm)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def _show(ended: Sequence[StudyEnded], specs: Mapping[str, StudySpec], stores: Stores, *, as_json: bool) -> None:
+    """The result of each study: one JSON object, or lines of a table, its cell, and where to read on."""
+    chosen = {study.study: cell for study in ended if (cell := _chosen(study, specs[study.study])) is not None}
+    if as_json:
+        for study in ended:
+            scores = {}
+            if study.final is not None:
+                scores = {f"dev/{name}": value for name, value in study.final.dev.items()}
+                scores |= {f"test/{name}": value for name, value in study.final.test.items()}
+            facts = {"name": study.study, "trials": study.finished, "failed": study.failed, "best": study.best}
+            cell = chosen.get(study.study)
+            architecture = {} if cell is None else {"architecture": cell.name, "cell": cell.cell}
+            click.echo(json.dumps(facts | scores | architecture))
+        return
+    rows: list[tuple[object, ...]] = []
+    for study in ended:
+        if study.final is None:
+            rows.append((study.study, study.finished, study.failed, "-", "every trial diverged", "-", "-"))
+            continue
+        for place, (metric, dev) in enumerate(study.final.dev.items()):
+            head = (study.study, study.finished, study.failed, study.best) if place == 0 else ("", "", "", "")
+            test = study.final.test.get(metric)
+            rows.append((*head, metric, f"{100 * dev:.2f}", "-" if test is None else f"{100 * test:.2f}"))
+    header = ("STUDY", "TRIALS", "FAILED", "BEST", "METRIC", "DEV", "TEST")
+    click.echo("\n" + columns(header, rows, right=("TRIALS", "FAILED", "BEST", "DEV", "TEST")))
+    for name, cell in chosen.items():
+        click.echo(f"\nThe cell of {name} is {cell.name}:\n{cell.cell}")
+    where = "" if stores.root == Path("runs").absolute() else " " + shlex.quote(f"store.root={stores.root}")
+    click.echo(f"\nEverything is in {stores.root}: the trials, MLflow's store, the best weights.", err=True)
+    click.echo(f"nasctl ui{where}: every trial in the browser", err=True)
+    click.echo(f"nasctl report{where}: tables, beside the paper's numbers", err=True)
+
+
+def _chosen(study: StudyEnded, spec: StudySpec) -> PoolCell | None:
+    """The best trial's cell; None without a pool, or without a trial that could be evaluated."""
+    if study.final is None or spec.pool is None:
+        return None
+    name = study.final.cells[spec.pool.places[0] - 1]["code"]
+    return next(each for each in spec.pool.cells if each.name == name)
