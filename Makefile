@@ -2,6 +2,7 @@
 
 DATA ?= $(NASCTL_DATA)
 WORKERS ?= auto
+OUT ?= build/bench-gpu.json
 
 # The first Python on the path that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -17,7 +18,7 @@ unexport NASCTL_DATA
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo ui test test-faults test-services test-data check bench release-check clean
+.PHONY: help install demo ui test test-faults test-services test-data check bench bench-gpu release-check clean
 
 help: ## this list
 	@echo 'make TARGET [DATA=folder of data sets] [WORKERS=number] [PYTHON=python3.12]'
@@ -65,6 +66,9 @@ check: $(INSTALLED) ## ruff (rules and format) and mypy
 
 bench: $(INSTALLED) ## the figures of docs/benchmarks.md that a machine can measure alone
 	$(BIN)/python -m pytest -m bench -s
+
+bench-gpu: $(INSTALLED) ## what this machine's GPU does with recurrent cells (at most 10 minutes; without one: its CPU): OUT=file
+	$(BIN)/python tests/gpu/bench.py --out $(OUT)
 
 release-check: $(INSTALLED) ## build the wheel, install all of it in a fresh environment, run it from another folder
 	rm -rf dist build/release

@@ -47,6 +47,7 @@ DOORS = {
     "mlflow": "tracking.store",
     "networkx": "search.diagnostics",
     "omegaconf": "config",
+    "onnxruntime": "cli.onnx",
     "optuna": "tuning.study",
     "pooch": "data.sources",
     "pyarrow": "data.sources",
@@ -62,7 +63,7 @@ DOORS = {
 """Library -> the modules (or rooms) that may import it; everybody else goes through those."""
 
 WORKER_MODULES = (
-    "arrays compiler data.batches data.corpus data.metrics embeddings.vectors errors experiments.memory "
+    "arrays cells compiler data.batches data.corpus data.metrics embeddings.vectors errors experiments.memory "
     "experiments.run files models rng specs tracking.records training "
     "workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
@@ -167,7 +168,7 @@ def torch_free(tree: Tree) -> Iterator[str]:
 def declared(tree: Tree) -> Iterator[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     optional = project["optional-dependencies"]
-    lines = [*project["dependencies"], *optional["ray"], *optional["gpu"]]
+    lines = [*project["dependencies"], *optional["ray"], *optional["gpu"], *optional["export"]]
     names = {_plain(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines}
     providers = {**importlib.metadata.packages_distributions(), "pydantic_core": ["pydantic"]}  # two halves of one
     for module, imported in _pairs(tree):

@@ -23,9 +23,11 @@ __all__ = ["main"]
 
 COMMANDS: Mapping[str, str] = {
     "baseline": "nasctl.cli.baseline:baseline",
+    "tune": "nasctl.cli.tune:tune",
     "train": "nasctl.cli.train:train",
     "report": "nasctl.cli.report:report",
     "data": "nasctl.cli.data:data",
+    "cell": "nasctl.cli.cell:cell",
     "status": "nasctl.cli.status:status",
     "ui": "nasctl.cli.status:ui",
     "doctor": "nasctl.cli.doctor:doctor",
@@ -107,6 +109,7 @@ def _help_hint(error: click.ClickException) -> str:
 EXAMPLES = """
 nasctl baseline sweep=demo               an LSTM study on generated pairs
 nasctl baseline dataset=sick embedding=glove model=esim trials=100
+nasctl tune sweep=demo cell=random       a study of cells drawn at random
 nasctl train --paper blm/glove/L/sick    one run with the paper's settings
 nasctl report                            what ran, beside the paper's numbers
 nasctl ui                                every run in the browser
