@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from nasctl.cli.stores import open_tracker, stores_of
 from nasctl.errors import MachineError
 
 if TYPE_CHECKING:
+    from nasctl.reports.table import Table
     from nasctl.tracking.records import Tracker
 
 __all__ = ["report"]
@@ -27,6 +30,7 @@ MOST_COMPARED = 12
 EXAMPLES = """
 nasctl report                            every table that has results of yours
 nasctl report 1 5                        Tables 1 and 5, beside the paper's
+nasctl report 6 --out report             the cells that won, drawn
 nasctl report 1 --format latex --out paper/tables
 nasctl report studies --format csv > studies.csv
 """
@@ -40,10 +44,12 @@ nasctl report studies --format csv > studies.csv
 def report(tables: tuple[str, ...], conf_dirs: tuple[str, ...], shape: str, out: str | None) -> None:
     """Tables from all that ran, beside the paper's numbers.
 
-    TABLE is 1 or 5 (the paper's), studies, runs, or compare (differences on the same test pairs). Scores are x100.
+    TABLE is 1, 2, 5 or 6 (the paper's), studies, runs, or compare (differences on the same test pairs). Scores are
+    x100. Found cells are drawn in Markdown, as SVG too in a folder where Graphviz is installed, and as text elsewhere.
     """
     from nasctl.files import write_atomically  # noqa: PLC0415 - --help need not pay for it
     from nasctl.reports.render import FORMATS as RENDERERS  # noqa: PLC0415 - as above
+    from nasctl.reports.render import terminal  # noqa: PLC0415 - as above
     from nasctl.reports.tables import build_tables  # noqa: PLC0415 - as above
 
     names = [each for each in tables if "=" not in each]
@@ -54,13 +60,27 @@ def report(tables: tuple[str, ...], conf_dirs: tuple[str, ...], shape: str, out:
     tracker = open_tracker(stores)
     built = build_tables(names or _with_results(tracker), tracker)
     form = RENDERERS[FORMATS[shape]]
-    for place, table in enumerate(built):
-        if out is None:
-            click.echo(("\n" if place else "") + form.render(table), nl=False)
-        else:
-            file = Path(out).expanduser() / f"table-{table.name}{form.ending}"
-            write_atomically(file, form.render(table))
-            click.echo(file)
+    if out is None:
+        render = terminal if shape == "md" and sys.stdout.isatty() else form.render
+        click.echo("\n".join(render(table) for table in built), nl=False)
+        return
+    for table in built:
+        file = Path(out).expanduser() / f"table-{table.name}{form.ending}"
+        write_atomically(file, form.render(table))
+        click.echo(file)
+        for picture in _pictures(table, file.parent):
+            click.echo(picture)
+
+
+def _pictures(table: Table, folder: Path) -> Iterator[Path]:
+    """Write the table's drawings as SVG, where Graphviz is installed."""
+    from nasctl.cells.draw import to_picture  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.files import write_atomically  # noqa: PLC0415 - as above
+
+    for drawing in {each.name: each for each in table.drawings}.values() if shutil.which("dot") else ():
+        file = folder / f"{drawing.name}.svg"
+        write_atomically(file, to_picture(drawing.graph, "svg", drawing.caption))
+        yield file
 
 
 def _with_results(tracker: Tracker) -> Sequence[str]:
@@ -71,10 +91,14 @@ def _with_results(tracker: Tracker) -> Sequence[str]:
     results = read_results(tracker)
     studies = [result for result in results if result.kind == "study"]
     papers = {row.dataset for row in reference.results()}
+    ours = [result for result in results if result.dataset in papers]
     names = ["studies"] if studies else []
     names += ["runs"] if len(studies) < len(results) else []
     names += ["compare"] if 1 < len(results) <= MOST_COMPARED else []
-    names += ["1", "5"] if any(study.dataset in papers for study in studies) else []
+    names += ["1"] if ours else []
+    names += ["2"] if any(result.found_on for result in ours) else []
+    names += ["5"] if any(result.kind == "study" for result in ours) else []
+    names += ["6"] if any(study.cell for study in studies) else []
     if not names:
         raise MachineError("no runs are stored yet", "`nasctl train` or `nasctl baseline` makes some")
     return names

@@ -35,6 +35,11 @@ class TransferRow:
     dev: float
     test: float
 
+    @property
+    def letters(self) -> str:
+        """The letters with T where the cells come from another data set: Table 2 prints E, Table 5 T."""
+        return self.rnn if self.optimized_for in {self.dataset, "random"} else self.rnn.replace("E", "T")
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSpaceRow:
@@ -171,6 +176,13 @@ def transfer() -> tuple[TransferRow, ...]:
         )
         for row in _read("table2_results.csv")
     )
+
+
+@cache
+def scores() -> Mapping[tuple[str, str, str, str], tuple[float, float]]:
+    """Dev and test of Tables 1 and 2 by embedding, model, letters and data set, transferred cells with the letter T."""
+    found = {(row.embedding, row.model, row.rnn, row.dataset): (row.dev, row.test) for row in results()}
+    return found | {(row.embedding, row.model, row.letters, row.dataset): (row.dev, row.test) for row in transfer()}
 
 
 @cache

@@ -62,7 +62,9 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
             (
                 first.dataset,
                 first.name,
+                first.cell_label,
                 second.name,
+                second.cell_label,
                 first.shown(first.test),
                 second.shown(second.test),
                 bounds.estimate * first.scale,
@@ -81,12 +83,14 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
     if unlike:
         notes.append(f"Not compared, since their test rows differ: {'; '.join(unlike)}.")
     columns = (
-        Column("data set"),
+        Column("data", key="data set"),
         Column("first"),
+        Column("its cell", key="cell of first"),
         Column("second"),
-        Column("test of first", "score"),
-        Column("test of second", "score"),
-        Column("difference", "difference"),
+        Column("its cell", key="cell of second"),
+        Column("test", "score", "test of first"),
+        Column("test", "score", "test of second"),
+        Column("diff.", "difference", "difference"),
         Column("95 %", "interval"),
         Column("the first is"),
     )

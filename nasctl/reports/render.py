@@ -6,10 +6,13 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from nasctl.cells.draw import to_mermaid
+from nasctl.cells.graph import CellGraph
+from nasctl.cells.spelling import spelled
 from nasctl.reports.table import Cell, Column, Kind, Table
 
 MISSING = "–"  # noqa: RUF001 - a dash, not a minus: no number begins here
@@ -17,23 +20,21 @@ _LEFT: frozenset[Kind] = frozenset({"text"})
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown, columns padded so that it reads well as it is; a missing cell is a dash."""
-    heads = [_markdown_text(column.title) for column in table.columns]
-    body = [[_markdown_text(text) for text in row] for row in _shown(table)]
-    widths = [max(3, *(len(row[i]) for row in [heads, *body])) for i in range(len(heads))]
-    rules = [
-        "-" * width if column.kind in _LEFT else "-" * (width - 1) + ":"
-        for width, column in zip(widths, table.columns, strict=True)
-    ]
-    lines = [_markdown_line(row, widths, table.columns) for row in [heads, rules, *body]]
-    notes = [f"- {_markdown_text(note)}" for note in table.notes]
-    return "\n".join([f"### {_markdown_text(table.title)}", "", *lines, *(["", *notes] if notes else [])]) + "\n"
+    """GitHub's Markdown, columns padded so that it reads well as it is; a missing cell is a dash, a cell is drawn."""
+    pictures = [f"```mermaid\n{to_mermaid(each.graph, each.caption).strip()}\n```" for each in table.drawings]
+    return _markdown(table, pictures)
+
+
+def terminal(table: Table) -> str:
+    """As `markdown`, for people at a terminal: in place of a drawing stands the cell's text, a line per statement."""
+    return _markdown(table, [f"{_plain(each.caption)}:\n{_program(each.graph)}" for each in table.drawings])
 
 
 def latex(table: Table) -> str:
-    """A table environment with booktabs' rules; notes stand below it in small print."""
+    """A table environment with booktabs' rules; notes and the cells' texts stand below it in small print."""
     heads = [_latex_text(column.title) for column in table.columns]
     body = [[_latex_text(text) for text in row] for row in _shown(table)]
+    texts = [f"{each.caption}: {spelled(each.graph)}" for each in table.drawings]
     shape = "".join("l" if column.kind in _LEFT else "r" for column in table.columns)
     lines = [
         "\\begin{table}",
@@ -47,7 +48,7 @@ def latex(table: Table) -> str:
         *(" & ".join(row) + " \\\\" for row in body),
         "\\bottomrule",
         "\\end{tabular}",
-        *(f"\n\\smallskip\n{{\\footnotesize {_latex_text(note)}\\par}}" for note in table.notes),
+        *(f"\n\\smallskip\n{{\\footnotesize {_latex_text(note)}\\par}}" for note in [*table.notes, *texts]),
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -137,9 +138,33 @@ _LATEX = {
 }
 
 
+def _program(graph: CellGraph) -> str:
+    return "\n".join(f"    {_plain(statement)}" for statement in spelled(graph).split("; "))
+
+
+def _plain(text: str) -> str:
+    """Text without line breaks and other controls."""
+    return _CONTROLS.sub(" ", text)
+
+
 def _markdown_text(text: str) -> str:
     """Text that stays text: no cell ends early, nothing becomes HTML, code, a link or emphasis."""
-    return re.sub(r"([\\|`*\[\]])", r"\\\1", _CONTROLS.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;"))
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", _plain(text).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def _markdown(table: Table, drawings: Sequence[str]) -> str:
+    """Title, table, notes and drawings, with an empty line between them."""
+    heads = [_markdown_text(column.title) for column in table.columns]
+    body = [[_markdown_text(text) for text in row] for row in _shown(table)]
+    widths = [max(3, *(len(row[i]) for row in [heads, *body])) for i in range(len(heads))]
+    rules = [
+        "-" * width if column.kind in _LEFT else "-" * (width - 1) + ":"
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    lines = [_markdown_line(row, widths, table.columns) for row in [heads, rules, *body]]
+    notes = [f"- {_markdown_text(note)}" for note in table.notes]
+    blocks = [f"### {_markdown_text(table.title)}", "\n".join(lines), "\n".join(notes), *drawings]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _markdown_line(cells: list[str], widths: list[int], columns: tuple[Column, ...]) -> str:
@@ -151,7 +176,7 @@ def _markdown_line(cells: list[str], widths: list[int], columns: tuple[Column, .
 
 
 def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in _CONTROLS.sub(" ", text))
+    return "".join(_LATEX.get(character, character) for character in _plain(text))
 
 
 def _csv_heads(column: Column) -> list[str]:
@@ -167,5 +192,5 @@ def _csv_parts(cell: Cell, kind: Kind) -> list[str | int | float]:
 
 
 def _csv_text(text: str) -> str:
-    plain = _CONTROLS.sub(" ", text)
+    plain = _plain(text)
     return f"'{plain}" if plain.lstrip().startswith(("=", "+", "-", "@")) else plain

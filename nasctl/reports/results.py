@@ -7,21 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasctl.data.metrics import METRICS
+from nasctl.experiments.layers import paper_letters
+from nasctl.reports.cells import ChosenCell, chosen_cell
 from nasctl.tracking import tags as tag
 from nasctl.tracking.records import FINAL_STATES, StoredRun, Tracker
 from nasctl.tracking.totals import add_up, read_back
 
-LETTERS: Mapping[str, str] = {"lstm": "L", "searched": "E", "random": "R", "transferred": "T"}
-"""The paper's letter of a layer whose cell comes from there; any other keeps the C for cell."""
+LETTERS = f"{tag.PREFIX}letters"
+"""The tag with the paper's letters."""
+SOURCE = f"{tag.PREFIX}source"
+"""The tag of a transferred cell's study: the data set that the cell was found on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """A study by its best trial, or a single run.
 
-    `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `dev` and `test` are the
-    `metric` as a fraction; None if not known (yet). `seconds` were spent on all trials together. `hyperparameters` are
-    the best trial's, as text. `predictions` is a file that is there, or None.
+    `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `cell` is None where every
+    layer is an LSTM; `found_on` is the data set on which it was found: "random" for one that was drawn, "" if nobody
+    knows. `dev` and `test` are the `metric` as a fraction; None if not known (yet). `seconds` were spent on all trials
+    together. `hyperparameters` are the best trial's, as text. `predictions` is a file that is there, or None.
     """
 
     kind: str
@@ -30,6 +35,8 @@ class Result:
     embedding: str
     model: str
     rnn: str
+    cell: ChosenCell | None
+    found_on: str
     vectors: str
     state: str
     metric: str
@@ -46,14 +53,16 @@ class Result:
         """What a score is multiplied by to be shown."""
         return METRICS[self.metric].scale if self.metric in METRICS else 1.0
 
+    @property
+    def cell_label(self) -> str | None:
+        """What a table calls its cell; None for a model without recurrent layers, or where nobody wrote it down."""
+        if self.cell is not None:
+            return self.cell.label
+        return "lstm" if set(self.rnn) == {"L"} else None
+
     def shown(self, value: float | None) -> float | None:
         """A score as it is shown: a fraction times 100."""
         return None if value is None else round(value * self.scale, 9)
-
-
-def paper_letters(cell: str, layers: str) -> str:
-    """The paper's letters: ("random", "CL") becomes "RL", ("lstm", "C") becomes "L"."""
-    return layers.replace("C", LETTERS.get(cell, "C"))
 
 
 def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) -> tuple[Result, ...]:
@@ -104,13 +113,17 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Res
     ended = f"test/{metric}" in run.metrics and run.state != "running"
     numbers = run.metrics if ended else best.metrics
     file = run.artifacts / "predictions.jsonl" if run.artifacts else None
+    source, layers, dataset = (run.tags.get(key, "") for key in (tag.CELL, tag.LAYERS, tag.DATASET))
+    rnn = run.tags.get(LETTERS) or paper_letters(source, layers)
     return Result(
         kind=run.kind,
         name=run.study or run.tags.get(tag.NAME, run.id),
-        dataset=run.tags.get(tag.DATASET, ""),
+        dataset=dataset,
         embedding=run.tags.get(tag.EMBEDDING, ""),
         model=run.tags.get(tag.MODEL, ""),
-        rnn=paper_letters(run.tags.get(tag.CELL, ""), run.tags.get(tag.LAYERS, "")),
+        rnn=rnn,
+        cell=chosen_cell(best.params, best.tags, layers),
+        found_on="random" if "R" in rnn else dataset if "E" in rnn else run.tags.get(SOURCE, ""),
         vectors=run.tags.get(tag.VECTORS, ""),
         state=run.state,
         metric=metric,

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nasctl.cells.graph import CellGraph
+
 Kind = Literal["text", "count", "score", "difference", "real", "seconds", "interval"]
 """What a column holds: "score" is shown with one decimal, "difference" with its sign too, "real" with four digits,
-"interval" is a pair of scores."""
+"interval" is a pair of scores, "count" a whole number or a word that says what was counted."""
 Cell = str | int | float | tuple[float, float] | None
 """None is missing."""
 
 _TYPES: dict[Kind, tuple[type, ...]] = {
     "text": (str,),
-    "count": (int,),
+    "count": (int, str),
     "score": (int, float),
     "difference": (int, float),
     "real": (int, float),
@@ -32,6 +34,15 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """A cell to be drawn below a table; `name` is a word for its file, `caption` a line for people."""
+
+    name: str
+    caption: str
+    graph: CellGraph
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """`name` is a short word (the file it is written to), `notes` are sentences that stand below it.
 
@@ -43,6 +54,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:

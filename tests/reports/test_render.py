@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasctl.reports.render import FORMATS, MISSING, comma_separated, duration, latex, markdown
-from nasctl.reports.table import Cell, Column, Table
+from nasctl.cells.draw import to_mermaid
+from nasctl.cells.library import rnn
+from nasctl.reports.render import FORMATS, MISSING, comma_separated, duration, latex, markdown, terminal
+from nasctl.reports.table import Cell, Column, Drawing, Table
 
 COLUMNS = (
     Column("name", key="study"),
@@ -73,6 +75,18 @@ def test_csv() -> None:
 
 def test_the_formats_have_endings() -> None:
     assert {name: each.ending for name, each in FORMATS.items()} == {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
+
+
+def test_a_cell_is_drawn_or_written_out() -> None:
+    caption = "``` the cell of a_study"
+    table = Table("t", "t", (Column("a"),), (("x",),), ("A note.",), (Drawing("cell-1", caption, rnn()),))
+    assert markdown(table).endswith(f"- A note.\n\n```mermaid\n{to_mermaid(rnn(), caption)}```\n")
+    assert [line for line in markdown(table).splitlines() if line.startswith("```")] == ["```mermaid", "```"]
+    assert terminal(table).endswith(f"- A note.\n\n{caption}:\n    next h1 = tanh(linear(x, h1, +, +))\n")
+    assert r"the cell of a\_study: next h1 = tanh(linear(x, h1, +, +))\par}" in latex(table)
+    assert comma_separated(table) == "a\nx\n"
+    plain = Table("t", "t", (Column("a"),), (("x",),))
+    assert terminal(plain) == markdown(plain)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1"])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from records import LABELS, entry, record, write_predictions
 
-from nasctl.reports.results import best_trial, paper_letters, read_results
+from nasctl.reports.cells import ChosenCell
+from nasctl.reports.results import Result, best_trial, read_results
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import flat_metrics
 from nasctl.tracking.store import MlflowTracker
@@ -15,21 +16,39 @@ from nasctl.tracking.totals import add_up
 STUDY = "sick-glove-blm-L"
 
 
+def read(tags: dict[str, str], **changes: object) -> Result:
+    tracker = MemoryTracker()
+    tracker.log_run("r", entry(0, 0.7, {**tags}, **changes), ())
+    (result,) = read_results(tracker)
+    return result
+
+
 @pytest.mark.parametrize(
-    ("cell", "layers", "letters"),
+    ("tags", "letters", "found_on"),
     [
-        ("lstm", "L", "L"),
-        ("lstm", "CC", "LL"),
-        ("searched", "C", "E"),
-        ("searched", "CL", "EL"),
-        ("random", "LC", "LR"),
-        ("transferred", "CL", "TL"),
-        ("file", "C", "C"),
-        ("", "", ""),
+        ({"nasctl.cell": "lstm", "nasctl.layers": "LL"}, "LL", ""),  # as before letters were written down
+        ({"nasctl.cell": "random", "nasctl.layers": "CL"}, "RL", "random"),
+        ({"nasctl.cell": "searched", "nasctl.layers": "LC", "nasctl.letters": "LE"}, "LE", "sick"),
+        ({"nasctl.cell": "transferred", "nasctl.layers": "C", "nasctl.source": "mrpc"}, "T", "mrpc"),
+        ({"nasctl.cell": "named", "nasctl.layers": "C"}, "C", ""),
+        ({"nasctl.cell": "named", "nasctl.layers": "CL", "nasctl.letters": "RL"}, "RL", "random"),  # train --paper
+        ({"nasctl.cell": "", "nasctl.layers": ""}, "", ""),
     ],
 )
-def test_the_papers_letters(cell: str, layers: str, letters: str) -> None:
-    assert paper_letters(cell, layers) == letters
+def test_the_papers_letters(tags: dict[str, str], letters: str, found_on: str) -> None:
+    result = read(tags)
+    assert (result.rnn, result.found_on) == (letters, found_on)
+
+
+def test_the_cell_is_that_of_the_layer_with_the_c() -> None:
+    lstm, found = {"code": "lstm", "digest": "lstm"}, {"code": "enas-8", "digest": "4d3e1b29b093"}
+    result = read({"nasctl.cell": "random", "nasctl.layers": "LC"}, cells=(lstm, found))
+    assert result.cell == ChosenCell("enas-8", "4d3e1b29b093")
+    assert result.cell_label == "8"
+    lstms = read({"nasctl.layers": "LL"}, cells=(lstm, lstm))
+    assert (lstms.cell, lstms.cell_label) == (None, "lstm")
+    assert read({"nasctl.model": "bow", "nasctl.layers": "", "nasctl.cell": ""}, cells=()).cell_label is None
+    assert read({"nasctl.cell": "random", "nasctl.layers": "C"}, cells=()).cell_label is None  # nobody wrote it down
 
 
 def test_a_study_that_goes_on_is_told_by_its_trials() -> None:

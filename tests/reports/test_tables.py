@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from records import LABELS, entry, record, write_predictions
 
+from nasctl import reference
+from nasctl.cells import spelling
 from nasctl.errors import UsageError
+from nasctl.reports.cells import ChosenCell
 from nasctl.reports.compare import compare_table, scatters
 from nasctl.reports.render import FORMATS
 from nasctl.reports.results import Result
-from nasctl.reports.tables import TABLES, build_tables, runs_table, studies_table, table_1
+from nasctl.reports.scores import table_1
+from nasctl.reports.tables import TABLES, build_tables, runs_table, studies_table
+from nasctl.spaces.named import cell_called
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import TrialEntry, flat_metrics
 from nasctl.tracking.totals import add_up
@@ -29,14 +34,31 @@ WIDE = {
 }
 
 
-def study(tracker: MemoryTracker, name: str, trials: int, dev: float, test: float | None, **labels: str) -> None:
-    """A study of `trials` trials; without a test score it goes on."""
+ENAS_24 = {"code": "enas-24", "digest": "4d0ebb24fed4"}
+CODE = "tanh-0-relu-1-sigmoid-0-tanh-2-identity-4-relu"
+DRAWN = {"code": CODE, "digest": spelling.digest_of(spelling.spelled(cell_called(CODE).graph))}
+LSTM = {"code": "lstm", "digest": "lstm"}
+GRU = {"code": "gru", "digest": spelling.digest_of(spelling.spelled(cell_called("gru").graph))}
+
+
+def study(
+    tracker: MemoryTracker,
+    name: str,
+    trials: int,
+    dev: float,
+    test: float | None,
+    *,
+    cells: tuple[dict[str, str], ...] = (LSTM,),
+    **labels: str,
+) -> None:
+    """A study of `trials` trials, all with these cells; without a test score it goes on."""
     tags = {**LABELS, **{f"nasctl.{key}": text for key, text in labels.items()}}
     metric = tags.pop("nasctl.metric", "pearson")
     id_ = tracker.begin_study(name, tags, "")
     for number in range(trials):
-        plain = entry(number, dev - number / 1000, metric=metric)
-        tracker.log_trial(id_, name, TrialEntry(number, {**plain.params, **WIDE}, plain.record, {**plain.tags, **tags}))
+        plain = entry(number, dev - number / 1000, metric=metric, cells=cells)
+        params = {**plain.params, **WIDE} | ({} if cells[0] == LSTM else {"architecture": cells[0]["code"]})
+        tracker.log_trial(id_, name, TrialEntry(number, params, plain.record, {**plain.tags, **tags}))
     if test is not None:
         totals = add_up(tracker.runs("trial", {"nasctl.study": name})).metrics()
         metrics = flat_metrics(record(dev, test=test, metric=metric, role="final")) | totals
@@ -50,16 +72,52 @@ def store() -> MemoryTracker:
     study(tracker, "sick-glove-blm-L-paper", 24, 0.8598, 0.8402, sweep="paper")
     study(tracker, "stsb-glove-blm-L", 3, 0.79, 0.701, dataset="stsb", vectors="glove.100d.top10k-quantised.txt")
     study(tracker, "mrpc-glove-esim-LL", 2, 0.78, None, dataset="mrpc", model="esim", layers="LL", metric="accuracy")
-    study(tracker, "sick-glove-esim-EL", 2, 0.88, 0.857, model="esim", cell="searched", layers="CL")
+    mixed = {"model": "esim", "layers": "CL"}
+    study(tracker, "sick-glove-esim-EL", 2, 0.88, 0.857, cells=(DRAWN, LSTM), cell="searched", **mixed)
+    study(tracker, "sick-glove-blm-R", 8, 0.871, 0.8493, cells=(ENAS_24,), cell="random", layers="C")
+    study(tracker, "sick-glove-esim-RL", 8, 0.87, None, cells=(DRAWN, LSTM), cell="random", **mixed, vectors="840B.txt")
+    moved = {"cell": "transferred", "layers": "C", "source": "mrpc"}
+    study(tracker, "sick-glove-blm-T", 2, 0.87, 0.84, cells=(DRAWN,), **moved)
+    study(
+        tracker,
+        "mrpc-glove-blm-C",
+        2,
+        0.7,
+        0.69,
+        cells=(GRU,),
+        cell="named",
+        layers="C",
+        dataset="mrpc",
+        metric="accuracy",
+    )
     mine = {"dataset": "my_data", "embedding": "svd", "vectors": "svd of the training text", "metric": "accuracy"}
     study(tracker, "my_data-svd-bow", 2, 0.61, 0.58, **mine, model="bow", layers="", cell="")
-    tracker.log_run("sick-bow", entry(0, 0.7, test=0.66, role="final"), ())
+    tracker.log_run("sick-bow", entry(0, 0.7, {**LABELS, "nasctl.model": "bow", "nasctl.layers": ""}, test=0.66), ())
+    paper_row = {
+        **LABELS,
+        "nasctl.cell": "named",
+        "nasctl.layers": "C",
+        "nasctl.letters": "R",
+        "nasctl.vectors": "840B.txt",
+    }
+    for seed, score in enumerate((0.845, 0.84)):
+        tracker.log_run(
+            f"sick-glove-blm-R-s{seed}", entry(0, score + 0.02, paper_row, test=score, cells=(ENAS_24,)), ()
+        )
     return tracker
 
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("1", "markdown"), ("1", "latex"), ("1", "csv"), ("5", "markdown"), ("5", "csv"), ("studies", "markdown")],
+    [
+        *(("1", form) for form in FORMATS),
+        ("2", "markdown"),
+        ("2", "csv"),
+        ("5", "markdown"),
+        ("5", "csv"),
+        ("6", "csv"),
+        ("studies", "markdown"),
+    ],
 )
 def test_golden(store: MemoryTracker, checkout: Path, name: str, form: str) -> None:
     (table,) = build_tables([name], store)
@@ -67,24 +125,34 @@ def test_golden(store: MemoryTracker, checkout: Path, name: str, form: str) -> N
     assert FORMATS[form].render(table) == path.read_text("utf-8")
 
 
-def test_table_1_fits_a_terminal(store: MemoryTracker) -> None:
-    (table,) = build_tables(["1"], store)
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_the_papers_scores_fit_a_terminal(store: MemoryTracker, name: str) -> None:
+    (table,) = build_tables([name], store)
     lines = [line for line in FORMATS["markdown"].render(table).splitlines() if line.startswith("|")]
     assert max(map(len, lines)) <= 80
 
 
-def test_an_empty_store_gives_the_papers_lstm_rows() -> None:
-    table_one, table_five, studies, compare = build_tables(["1", "5", "studies", "compare"], MemoryTracker())
+def test_an_empty_store_gives_the_papers_rows() -> None:
+    names = ["1", "2", "5", "6", "studies", "compare"]
+    table_one, table_two, table_five, table_six, studies, compare = build_tables(names, MemoryTracker())
     assert len(table_one.rows) == len(table_five.rows) == 12
     assert {row[3] for row in table_one.rows} == {"L", "LL"}
+    assert len(table_two.rows) == len(reference.transfer())
+    assert [(row[0], row[7], row[9]) for row in table_two.rows[:2]] == [("bert", 89.3, 87.4), ("bert", 87.0, 81.3)]
+    assert [row[0] for row in table_six.rows] == [str(number) for number in range(1, 27)]
+    assert len({row[1] for row in table_six.rows}) == 26
+    assert len({row[2] for row in table_six.rows}) == 24
+    assert table_six.drawings == ()
     assert (studies.rows, studies.notes) == ((), ("There are no studies in the store yet.",))
     assert compare.rows == ()
-    for table in (table_one, table_five, studies, compare):
+    for table in (table_one, table_two, table_five, table_six, studies, compare):
         assert all(each.render(table) for each in FORMATS.values())
 
 
 def test_other_letters_come_by_themselves(store: MemoryTracker) -> None:
     (table,) = build_tables(["1"], store)
+    (row,) = [row for row in table.rows if row[:4] == ("sick", "glove", "blm", "R")]
+    assert row[4:9] == (8, pytest.approx(87.1), 87.6, pytest.approx(84.93), 84.7)  # the paper's: its Table 2
     assert [row[:4] for row in table.rows if row[3] == "EL" and row[1] == "glove"] == [
         ("sick", "glove", "esim", "EL"),
         ("mrpc", "glove", "esim", "EL"),
@@ -99,9 +167,49 @@ def test_the_study_with_the_most_trials_is_shown_not_the_one_with_the_best_test(
     assert "sick-glove-blm-L-paper is shown since it has the most trials; left out: sick-glove-blm-L." in table.notes
 
 
+def test_a_single_run_stands_for_its_configuration_and_vectors(store: MemoryTracker) -> None:
+    (table,) = build_tables(["1"], store)
+    (row,) = [row for row in table.rows if row[4] == "2 runs"]
+    assert row[:4] == ("sick", "glove:a", "blm", "R")
+    assert row[5:9] == (pytest.approx(86.5), 87.6, pytest.approx(84.5), 84.7)
+    assert "glove:a is 840B.txt instead of the paper's glove.6B.300d.txt." in table.notes
+    why = "sick-glove-blm-R-s0 is shown since it is the best of these single runs on dev"
+    assert f"{why}; left out: sick-glove-blm-R-s1." in table.notes
+
+
+def test_transferred_cells_stand_where_they_came_from(store: MemoryTracker) -> None:
+    (table,) = build_tables(["2"], store)
+    rows = {row[:5]: row[5:] for row in table.rows}
+    assert rows["glove", "blm", "T", "mrpc", "sick"] == (2, pytest.approx(87.0), 87.3, pytest.approx(84.0), 83.5)
+    assert rows["glove", "blm", "T", "sick", "mrpc"] == (None, None, 77.5, None, 71.9)
+    assert rows["glove", "blm", "R", "random", "sick"][1:3] == (pytest.approx(87.1), 87.6)
+    assert rows["glove", "esim", "EL", "sick", "sick"][2] is None  # not in the paper's Table 2
+    assert "my_data" not in {row[4] for row in table.rows}
+
+
+def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
+    five, six = build_tables(["5", "6"], store)
+    cells = {row[:5]: row[14] for row in five.rows}
+    assert cells["blm", "glove", "R", "sick", "ours"] == cells["blm", "glove", "R", "sick", "paper"] == "24"
+    assert cells["esim", "glove", "EL", "sick", "ours"] == CODE
+    assert cells["blm", "glove", "C", "mrpc", "ours"] == "gru"
+    assert cells["blm", "glove", "L", "sick", "ours"] is None
+    below = {row[2]: row[:2] for row in six.rows[26:]}
+    assert below[DRAWN["digest"]] == ("ours", CODE)
+    assert below[GRU["digest"]][0] == "gru"
+    assert len(below) == 2  # 24 stands above already
+    assert {drawing.name: drawing.graph for drawing in six.drawings} == {
+        f"cell-{cell['digest']}": cell_called(cell["code"]).graph for cell in (ENAS_24, DRAWN, GRU)
+    }
+
+
 def test_single_runs_have_their_own_table(store: MemoryTracker) -> None:
     (table,) = build_tables(["runs"], store)
-    assert [row[0] for row in table.rows] == ["sick-bow"]
+    assert [(row[0], row[3], row[6]) for row in table.rows] == [
+        ("sick-bow", "glove.6B.300d.txt", None),
+        ("sick-glove-blm-R-s0", "840B.txt", "24"),
+        ("sick-glove-blm-R-s1", "840B.txt", "24"),
+    ]
     (studies,) = build_tables(["studies"], store)
     assert "sick-bow" not in [row[0] for row in studies.rows]
 
@@ -110,7 +218,7 @@ def test_a_table_that_is_not_there_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no table 'study'") as raised:
         build_tables(["1", "study"], MemoryTracker())
     assert "studies" in raised.value.hint
-    assert set(TABLES) == {"1", "5", "studies", "runs", "compare"}
+    assert set(TABLES) == {"1", "2", "5", "6", "studies", "runs", "compare"}
 
 
 def test_tables_load_no_torch() -> None:
@@ -132,6 +240,8 @@ def result(name: str, predictions: Path, test: float, **changes: object) -> Resu
         embedding="glove",
         model="blm",
         rnn="L",
+        cell=None,
+        found_on="",
         vectors="glove.6B.300d.txt",
         state="finished",
         metric="pearson",
@@ -155,26 +265,28 @@ def systems(tmp_path: Path) -> list[Result]:
     for name, noise in (("a", 0.40), ("b", 0.41), ("c", 1.5)):
         made = gold + draw.normal(0, noise, 300)
         path = write_predictions(tmp_path / name / "predictions.jsonl", gold.tolist(), made.tolist())
-        found.append(result(name, path, float(np.corrcoef(gold, made)[0, 1])))
+        drawn = {"rnn": "R", "cell": ChosenCell("enas-24", ENAS_24["digest"])} if name == "b" else {}
+        found.append(result(name, path, float(np.corrcoef(gold, made)[0, 1]), **drawn))
     return found
 
 
 def test_pairs_are_compared_on_their_common_rows(systems: list[Result]) -> None:
     table = compare_table(systems, scatters(systems, resamples=1000))
-    assert [(row[1], row[2], row[7]) for row in table.rows] == [
+    assert [(row[1], row[3], row[9]) for row in table.rows] == [
         ("a", "b", "not distinguishable"),
         ("a", "c", "better"),
         ("b", "c", "better"),
     ]
+    assert {(row[2], row[4]) for row in table.rows} == {("lstm", "24"), ("lstm", "lstm"), ("24", "lstm")}
     for row in table.rows:
-        difference, bounds = row[5], row[6]
+        difference, bounds = row[7], row[8]
         assert isinstance(difference, float)
         assert isinstance(bounds, tuple)
-        assert difference == pytest.approx(row[3] - row[4])  # type: ignore[operator]
+        assert difference == pytest.approx(row[5] - row[6])  # type: ignore[operator]
         assert bounds[0] <= difference <= bounds[1]
     assert "3 comparisons: of pairs that are alike, about one in twenty would seem different." in table.notes
     turned = compare_table(systems[::-1], scatters(systems, resamples=1000))
-    assert [row[7] for row in turned.rows] == ["worse", "worse", "not distinguishable"]
+    assert [row[9] for row in turned.rows] == ["worse", "worse", "not distinguishable"]
 
 
 def test_what_answered_other_questions_is_not_compared(systems: list[Result], tmp_path: Path) -> None:
@@ -191,10 +303,10 @@ def test_studies_have_the_interval_of_their_test_score(systems: list[Result]) ->
     known = scatters(systems, resamples=1000)
     table = studies_table([*systems, replace(systems[0], name="lost", predictions=None)], known)
     for row in table.rows[:3]:
-        bounds = row[9]
+        bounds = row[11]
         assert isinstance(bounds, tuple)
-        assert bounds[0] < row[8] < bounds[1]  # type: ignore[operator]
-    assert table.rows[3][9] is None
+        assert bounds[0] < row[10] < bounds[1]  # type: ignore[operator]
+    assert table.rows[3][11] is None
     assert not any("another test score" in note for note in table.notes)
     assert runs_table(systems, known).rows == ()
 

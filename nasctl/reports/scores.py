@@ -1,0 +1,111 @@
+"""The paper's Tables 1 and 2: dev and test of every configuration, ours beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nasctl import reference
+from nasctl.reports.results import Result
+from nasctl.reports.shown import Key, Selection, Shown, cell_note, notes_on, select
+from nasctl.reports.table import Cell, Column, Table
+
+BASELINE_LETTERS = frozenset({"L", "LL"})
+"""Rows of the paper that are shown even where we have no result."""
+LETTERS = "LERTC"
+"""The order of letters in a table: the paper's, then our own for cells that were named."""
+
+
+def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
+    """Dev and test of every configuration of the paper's, and of ours on its data, models and embeddings.
+
+    Random and transferred cells have their scores from the paper's Table 2.
+    """
+    ours, paper = select(results), reference.scores()
+    letters = BASELINE_LETTERS | {key[2] for key in ours.rows}
+    blocks = list(dict.fromkeys(key[:2] for key in paper))
+    datasets = list(dict.fromkeys(key[3] for key in paper))
+    wanted = {key for key in paper if key[2] in letters}
+    wanted |= {key for key in ours.rows if key[:2] in blocks and key[3] in datasets}
+    rows: list[tuple[Cell, ...]] = []
+    shown: list[Shown] = []
+    for key in sorted(wanted, key=lambda key: (blocks.index(key[:2]), _rank(key[2]), datasets.index(key[3]))):
+        for each in ours.rows.get(key, (None,)):
+            shown += [each] if each else []
+            head, scores = _head(ours, key, each), _scores(each, paper.get(key))
+            rows.append((key[3], *head, *scores, each.result.seconds if each else None))
+    columns = (
+        Column("data", key="data set"),
+        Column("emb.", key="embedding"),
+        Column("model"),
+        Column("RNN"),
+        Column("trials", "count"),
+        *_SCORES,
+        Column("time", "seconds", "seconds"),
+    )
+    title = "LSTMs and other cells (the paper's Table 1): Pearson (sick, stsb) or accuracy (mrpc), times 100"
+    return Table("1", title, columns, tuple(rows), (*_GENERAL, *notes_on(shown, ours), *cell_note(shown)))
+
+
+def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
+    """Cells of one data set on another, and random ones: every row of the paper's, and ours where there are any."""
+    ours = select(results)
+    rows: list[tuple[Cell, ...]] = []
+    shown: list[Shown] = []
+    told: set[tuple[Key, str]] = set()
+    for row in reference.transfer():
+        key = (row.embedding, row.model, row.letters, row.dataset)
+        told.add((key, row.optimized_for))
+        fitting = [each for each in ours.rows.get(key, ()) if each.result.found_on in {row.optimized_for, ""}]
+        for each in fitting or (None,):
+            shown += [each] if each else []
+            scores = _scores(each, (row.dev, row.test))
+            rows.append((*_head(ours, key, each)[:3], row.optimized_for, row.dataset, _count(each), *scores))
+    for key, group in ours.rows.items():
+        for each in group:
+            source = each.result.found_on
+            if source and (key, source) not in told and each not in shown:
+                shown.append(each)
+                rows.append((*_head(ours, key, each)[:3], source, key[3], _count(each), *_scores(each, None)))
+    columns = (
+        Column("emb.", key="embedding"),
+        Column("model"),
+        Column("RNN"),
+        Column("from", key="optimized_for"),
+        Column("data", key="data set"),
+        Column("trials", "count"),
+        *_SCORES,
+    )
+    title = "Cells found on one data set, used on another (the paper's Table 2): scores times 100"
+    meaning = "From: the data set that the cells were found on. T: it is another one (the paper prints E here, too)."
+    return Table("2", title, columns, tuple(rows), (meaning, *notes_on(shown, ours), *cell_note(shown)))
+
+
+_SCORES = (
+    Column("dev", "score"),
+    Column("paper", "score", "dev in the paper"),
+    Column("test", "score"),
+    Column("paper", "score", "test in the paper"),
+)
+_GENERAL = ("The paper ran 500 trials per LSTM study and 200 per study with other cells.",)
+
+
+def _head(ours: Selection, key: Key, each: Shown | None) -> tuple[Cell, ...]:
+    embedding = ours.embedding(each.result) if each else key[0]
+    return (embedding, key[1], key[2], _count(each))
+
+
+def _count(each: Shown | None) -> Cell:
+    return each.count if each else None
+
+
+def _scores(each: Shown | None, paper: tuple[float, float] | None) -> tuple[Cell, ...]:
+    """Our dev, the paper's dev, our test, the paper's test."""
+    mine = (each.result.shown(each.result.dev), each.result.shown(each.result.test)) if each else (None, None)
+    theirs = paper or (None, None)
+    return (mine[0], theirs[0], mine[1], theirs[1])
+
+
+def _rank(letters: str) -> tuple[int, tuple[bool, ...]]:
+    """Where letters stand: LSTMs first, then by what stands beside them, the first layer before the second."""
+    return max((LETTERS.find(letter) for letter in letters), default=-1), tuple(letter == "L" for letter in letters)
