@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from nasctl.cells import spelling
 from nasctl.files import digest
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Raised by hand whenever the same spec would give other numbers; part of every run's identity."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -87,6 +88,28 @@ class EmbeddingSpec:
     window: Positive | None
 
 
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+CellText = Annotated[str, AfterValidator(spelling.checked)]
+"""A cell in its one text, so that equal cells make equal runs whatever they are called."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class PoolCell:
+    """A cell and the name that its pool knows it by: its code, its name in the library, or that of its file."""
+
+    name: str
+    cell: CellText
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pool:
+    """The cells that a study chooses from, and the layers, counted from 1, in which the chosen one stands."""
+
+    places: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    cells: Annotated[tuple[PoolCell, ...], Field(min_length=1)]
+
+
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
@@ -141,9 +164,9 @@ ModelSpec = Annotated[BlmSpec | EsimSpec | BowSpec, Field(discriminator="name")]
 
 @dataclass(frozen=True, config=STRICT)
 class LayerSpec:
-    """One recurrent layer: its cell, and its width per direction."""
+    """One recurrent layer: its cell, and its width per direction. What a pool calls the cell decides no result."""
 
-    cell: Literal["lstm"]
+    cell: CellText
     hidden: Positive
 
 
@@ -210,15 +233,29 @@ def run_digest(spec: RunSpec) -> str:
     return digest(RUN.dump_python(spec, mode="json"))
 
 
-def with_values(spec: RunSpec, values: Mapping[str, Value]) -> RunSpec:
+def cells_recorded(spec: RunSpec) -> tuple[dict[str, str], ...]:
+    """What a record says of each layer's cell: its text, for a run knows no name of it, and its digest."""
+    return tuple({"code": layer.cell, "digest": spelling.digest_of(layer.cell)} for layer in spec.layers)
+
+
+ARCHITECTURE = "architecture"
+"""The hyperparameter that chooses from a study's pool."""
+
+
+def with_values(spec: RunSpec, values: Mapping[str, Value], pool: Pool | None = None) -> RunSpec:
     """`spec` with hyperparameters set by their names; `hidden_2`, `dropout_1` set one entry of a tuple.
 
-    Raises KeyError for a name that no hyperparameter has.
+    `architecture` puts the cell that `pool` calls so into its places. Raises KeyError for a name that no
+    hyperparameter has, and for a cell that the pool does not have.
     """
     layers, training = list(spec.layers), RUN.dump_python(spec)["training"]
     for name, value in values.items():
         stem, _, place = name.rpartition("_")
-        if place.isdigit() and stem == "hidden":
+        if name == ARCHITECTURE and pool is not None:
+            cell = {each.name: each.cell for each in pool.cells}[str(value)]
+            for number in pool.places:
+                layers[number - 1] = LayerSpec(cell, layers[number - 1].hidden)
+        elif place.isdigit() and stem == "hidden":
             layers[int(place) - 1] = LayerSpec(layers[int(place) - 1].cell, int(value))
         elif place.isdigit() and stem in {"dropout", "variational_dropout"}:
             rates = list(training[stem])
@@ -295,11 +332,13 @@ class StudySpec:
 
     `space` is a sequence of (name, domain), in the order in which the sampler draws. `labels` (dataset, embedding,
     model, cell, layers, sweep) are for people and tags only. `trials`, `in_flight`, `retries` and `labels` are no part
-    of the identity; `in_flight` is recorded.
+    of the identity; `in_flight` is recorded. `pool` is None where every layer is an LSTM; of a pool of several cells
+    the hyperparameter `architecture` chooses one.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     run: RunSpec
+    pool: Pool | None
     space: tuple[tuple[str, Domain], ...]
     sampler: SamplerSpec
     trials: Positive
@@ -315,22 +354,33 @@ def study_identity(spec: StudySpec) -> dict[str, Any]:
     """What must be equal for a study to go on: a JSON value, compared part by part on resume."""
     whole = STUDY.dump_python(spec, mode="json")
     searched = [name for name, _ in spec.space]
-    return {
-        "run": _without(whole["run"], searched),
-        "space": dict(whole["space"]),
+    places = spec.pool.places if spec.pool is not None and ARCHITECTURE in searched else ()
+    identity = {
+        "run": _without(whole["run"], searched, places),
+        "space": {name: domain for name, domain in whole["space"] if name != ARCHITECTURE},  # the pool says it
         "order": searched,
         "sampler": whole["sampler"],
     }
+    if spec.pool is None:
+        return identity
+    cells = {each.name: spelling.digest_of(each.cell) for each in spec.pool.cells}
+    return {**identity, "pool": {"places": list(spec.pool.places), "cells": cells}}
 
 
-def _without(run: dict[str, Any], searched: Sequence[str]) -> dict[str, Any]:
-    """The run's JSON with None where the space decides, so that a default nobody uses changes no identity."""
+def _without(run: dict[str, Any], searched: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
+    """The run's JSON with None where the space decides, so that a default nobody uses changes no identity.
+
+    In the layers at `places` it decides on the cell.
+    """
     training = dict(run["training"])
     for stem in ("dropout", "variational_dropout"):
         training[stem] = [None if f"{stem}_{i}" in searched else rate for i, rate in enumerate(training[stem], 1)]
     training.update({name: None for name in searched if name in training})
     layers = [
-        {**layer, "hidden": None if f"hidden_{i}" in searched else layer["hidden"]}
+        {
+            "cell": None if i in places else layer["cell"],
+            "hidden": None if f"hidden_{i}" in searched else layer["hidden"],
+        }
         for i, layer in enumerate(run["layers"], 1)
     ]
     return {**run, "layers": layers, "training": training}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nasctl.cells.library import LIBRARY
+from nasctl.cells.spelling import spelled
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus, Sentences, Split, corpus_digest
 from nasctl.embeddings import vectors
@@ -57,8 +59,10 @@ def word_vectors(cache: Path, width: int = 12) -> Vectors:
     return vectors.save(matrix, 0.0, "tiny", cache)
 
 
-def run_spec(cache: Path, model: str = "blm", task: str = "regression", **training: object) -> RunSpec:
-    """A run over the tiny corpus, its data written to `cache`."""
+def run_spec(
+    cache: Path, model: str = "blm", task: str = "regression", cell: str = "lstm", **training: object
+) -> RunSpec:
+    """A run over the tiny corpus, its data written to `cache`; `cell`, by its name in the library, in every layer."""
     data = corpus(task)
     corpora.save(data, cache)
     specs = {
@@ -85,7 +89,7 @@ def run_spec(cache: Path, model: str = "blm", task: str = "regression", **traini
         metric=data.metric,
         embedding=EmbeddingRef(word_vectors(cache).digest, trainable=False),
         model=model_spec,
-        layers=tuple(LayerSpec("lstm", 5 + i) for i in range(layers)),
+        layers=tuple(LayerSpec(spelled(LIBRARY[cell].graph), 5 + i) for i in range(layers)),
         training=TrainingSpec(**{**values, **training}),
         precision="fp32",
         result_version=RESULT_VERSION,

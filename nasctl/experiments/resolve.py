@@ -17,6 +17,7 @@ from nasctl.data.metrics import LOSSES
 from nasctl.embeddings import static
 from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import UsageError
+from nasctl.experiments.pools import Cells
 from nasctl.models import MODELS
 from nasctl.specs import (
     RESULT_VERSION,
@@ -52,19 +53,17 @@ def resolve(
     dataset: DatasetSpec,
     embedding: EmbeddingSpec,
     model: ModelSpec,
-    cell: str,
-    layers: str | None,
+    cells: Cells,
     asked: Hyperparameters,
     seed: int,
     data_root: Path | None,
     cache: Path,
 ) -> Resolved:
-    """Prepare data and vectors, and name them by their content.
+    """Prepare data and vectors, and name them by their content. Of a pool the run has the first cell.
 
     Raises UsageError where the parts do not fit together, and whatever reading the files raises.
     """
     row = MODELS[model.name]
-    letters = layer_letters(model.name, cell, layers)
     corpus = datasets.prepare(dataset, data_root, cache)
     vectors = static.prepare(embedding, corpus, data_root, cache)
     hidden = one_each("training.hidden", asked.hidden, row.layers)
@@ -74,7 +73,7 @@ def resolve(
         metric=corpus.metric,
         embedding=EmbeddingRef(vectors.digest, embedding.trainable),
         model=model,
-        layers=tuple(LayerSpec("lstm", width) for width in hidden),
+        layers=tuple(LayerSpec(cell, width) for cell, width in zip(cells.spelled, hidden, strict=True)),
         training=TrainingSpec(
             **{field.name: getattr(asked, field.name) for field in fields(asked) if field.name in _PLAIN},
             loss=fitting_loss(asked.loss, corpus.task, dataset.name),
@@ -91,24 +90,16 @@ def resolve(
         "vectors": vectors.source,
         "oov": f"{vectors.oov_share:.4f}",
         "model": model.name,
-        "cell": cell,
-        "layers": letters,
+        "cell": cells.source,
+        "layers": cells.layers,
+        "letters": cells.letters,
     }
+    if cells.pool is not None:
+        labels["pool"] = cells.digest
     return Resolved(run, corpus, vectors, labels)
 
 
 _PLAIN = frozenset({"batch_size", "learning_rate", "weight_decay", "grad_norm", "epochs", "patience"})
-
-
-def layer_letters(model: str, cell: str, asked: str | None) -> str:
-    """One letter per recurrent layer (L: LSTM), as asked for or as `cell` implies. Raises UsageError if they differ."""
-    expected = "L" * MODELS[model].layers
-    if asked is not None and asked != expected:
-        raise UsageError(
-            f"layers={asked} does not fit model={model} with cell={cell}",
-            f"layers={expected}" if expected else f"{model} has no recurrent layer: leave layers= away",
-        )
-    return expected
 
 
 def one_each(name: str, values: Sequence[T], count: int) -> tuple[T, ...]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import nasctl
+from nasctl.compiler.layer import RecurrentLayer
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus
 from nasctl.data.metrics import METRICS, is_constant, score
@@ -26,7 +27,7 @@ from nasctl.errors import MachineError
 from nasctl.experiments.memory import PeakMemory
 from nasctl.models import MODELS
 from nasctl.models.parts import PairBatch, WordLookup, initialise
-from nasctl.specs import Role, RunSpec, run_digest
+from nasctl.specs import Role, RunSpec, cells_recorded, run_digest
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.training.checkpoints import load_weights, save_weights
 from nasctl.training.loop import fit, predict
@@ -146,13 +147,13 @@ def train(spec: RunSpec, workplace: Workplace, role: Role) -> Generator[EpochRec
         epochs=len(history),
         best_epoch=0 if best is None else best.epoch,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        cells=tuple({"code": layer.cell, "digest": layer.cell} for layer in spec.layers),
+        cells=cells_recorded(spec),
         seconds=clock.seconds,
         memory=memory.peak(),
         counts={"constant_predictions": constant},
         device=memory.device_name,
         threads=workplace.threads,
-        backend="torch",
+        backend=backends(model, workplace.device),
         result_version=spec.result_version,
         versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
         history=tuple(history),
@@ -197,6 +198,12 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
         counts={**record.counts, "constant_predictions": constant},
     )
     return Evaluation(evaluated, tuple(predictions))
+
+
+def backends(model: nn.Module, device: str) -> str:
+    """What runs the recurrent layers on a device, e.g. "planned+torch" for a cell beside an LSTM."""
+    layers = (layer for layer in model.modules() if isinstance(layer, RecurrentLayer))
+    return "+".join(dict.fromkeys(layer.served_by(torch.device(device)) for layer in layers)) or "torch"
 
 
 class _Clock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nasctl.cells.spelling import cell_of
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.models.parts import Head, PairBatch, dropout, matched, max_pool, variational_dropout
 from nasctl.specs import BlmSpec, LayerSpec, TrainingSpec
@@ -26,7 +27,7 @@ class Blm(nn.Module):
         self.spec = spec
         self.variational = training.variational_dropout[0]
         self.after_recurrence, before_projection = training.dropout
-        self.recurrent = RecurrentLayer(layer.cell, width, layer.hidden)
+        self.recurrent = RecurrentLayer(cell_of(layer.cell), width, layer.hidden)
         self.head = Head(4 * self.recurrent.output_width, layer.hidden, outputs, before_projection)
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:

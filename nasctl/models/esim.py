@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nasctl.cells.spelling import cell_of
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.models.parts import Head, PairBatch, dropout, max_pool, mean_pool, variational_dropout
 from nasctl.specs import EsimSpec, LayerSpec, TrainingSpec
@@ -26,9 +27,9 @@ class Esim(nn.Module):
         self.spec = spec
         self.variational = training.variational_dropout
         self.after_enhancement, self.in_mlp = training.dropout
-        self.encode = RecurrentLayer(first.cell, width, first.hidden)
+        self.encode = RecurrentLayer(cell_of(first.cell), width, first.hidden)
         self.project = nn.Linear(4 * self.encode.output_width, second.hidden)
-        self.compose = RecurrentLayer(second.cell, second.hidden, second.hidden)
+        self.compose = RecurrentLayer(cell_of(second.cell), second.hidden, second.hidden)
         self.head = Head(4 * self.compose.output_width, second.hidden, outputs, self.in_mlp)
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:

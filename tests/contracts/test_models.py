@@ -11,13 +11,14 @@ from nasctl.models import MODELS
 from nasctl.training.checkpoints import load_weights, save_weights
 from nasctl.training.loop import LOSSES, labels, pair_batch, predict
 
-CASES = [(model, task) for model in MODELS for task in ("regression", "classification")]
+CASES = [(model, task, "lstm") for model in MODELS for task in ("regression", "classification")]
+CASES += [(model, "regression", "enas-24") for model, row in MODELS.items() if row.layers]
 
 
 @pytest.fixture(params=CASES, ids="-".join)
 def built(request, tmp_path):
-    model, task = request.param
-    spec = run_spec(tmp_path, model, task)
+    model, task, cell = request.param
+    spec = run_spec(tmp_path, model, task, cell)
     workplace = Workplace(tmp_path, "cpu", 1)
     return spec, workplace, build(spec, workplace), workplace.corpus(spec.data)
 

@@ -4,6 +4,9 @@ import pytest
 import torch
 from tiny import run_spec
 
+from nasctl.cells.library import LIBRARY
+from nasctl.cells.rewrite import cell_digest
+from nasctl.cells.spelling import spelled
 from nasctl.errors import MachineError
 from nasctl.experiments.run import Workplace, evaluate, save_weights, train
 from nasctl.specs import run_digest
@@ -20,9 +23,9 @@ def outcome_of(spec, workplace):
             return told, end.value
 
 
-@pytest.mark.parametrize("model", ["blm", "esim", "bow"])
-def test_the_same_spec_gives_the_same_bits_whatever_ran_before(tmp_path, model):
-    spec, workplace = run_spec(tmp_path, model), Workplace(tmp_path, "cpu", 1)
+@pytest.mark.parametrize(("model", "cell"), [("blm", "lstm"), ("esim", "lstm"), ("bow", "lstm"), ("esim", "enas-24")])
+def test_the_same_spec_gives_the_same_bits_whatever_ran_before(tmp_path, model, cell):
+    spec, workplace = run_spec(tmp_path, model, cell=cell), Workplace(tmp_path, "cpu", 1)
     _, first = outcome_of(spec, workplace)
     outcome_of(run_spec(tmp_path, "blm", seed=5), workplace)
     torch.manual_seed(123)
@@ -45,6 +48,19 @@ def test_the_record_tells_the_best_epoch_on_dev_and_nothing_of_test(tmp_path):
     assert record.seconds["train"] > 0
     assert record.memory["host_rss_bytes"] > 0
     assert RECORD.validate_json(RECORD.dump_json(record)) == record
+
+
+def test_the_record_tells_each_layers_cell_and_what_ran_it(tmp_path):
+    lstms, mixed = run_spec(tmp_path, "esim", epochs=1), run_spec(tmp_path, "esim", cell="enas-24", epochs=1)
+    mixed = replace(mixed, layers=(mixed.layers[0], lstms.layers[1]))
+    workplace = Workplace(tmp_path, "cpu", 1)
+    (_, one), (_, two) = outcome_of(lstms, workplace), outcome_of(mixed, workplace)
+    assert one.record.cells == ({"code": "lstm", "digest": "lstm"},) * 2
+    enas = LIBRARY["enas-24"].graph
+    assert two.record.cells == ({"code": spelled(enas), "digest": cell_digest(enas)}, one.record.cells[1])
+    assert two.record.backend.split("+")[1] == one.record.backend
+    more = two.record.parameters - one.record.parameters
+    assert more == 2 * (enas.parameters(12, 5) - LIBRARY["lstm"].graph.parameters(12, 5))
 
 
 def test_evaluation_answers_for_every_row_from_the_best_weights(tmp_path):
@@ -88,8 +104,9 @@ def test_the_identity_of_a_run_is_what_decides_its_result(tmp_path):
         replace(spec, training=replace(spec.training, patience=3)),
         replace(spec, model=replace(spec.model, padding="zeros")),
         replace(spec, layers=(replace(spec.layers[0], hidden=6),)),
+        run_spec(tmp_path, cell="gru"),
         replace(spec, result_version=spec.result_version + 1),
         replace(spec, data="another"),
     ]
-    assert len({run_digest(s) for s in [spec, *changed]}) == 7
+    assert len({run_digest(s) for s in [spec, *changed]}) == 8
     assert run_digest(run_spec(tmp_path)) == run_digest(spec)

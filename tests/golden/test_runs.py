@@ -1,4 +1,4 @@
-"""Five tiny runs whose numbers may only move together with RESULT_VERSION.
+"""Tiny runs whose numbers may only move together with RESULT_VERSION.
 
 After a change that is meant to move them: raise `nasctl.specs.RESULT_VERSION`, then
 `PYTHONPATH=tests python tests/golden/test_runs.py`.
@@ -25,6 +25,8 @@ def runs(cache: Path) -> dict[str, RunSpec]:
         "blm regression": run_spec(cache, "blm"),
         "esim regression": run_spec(cache, "esim"),
         "bow regression": run_spec(cache, "bow"),
+        "blm regression, enas-24": run_spec(cache, "blm", cell="enas-24"),
+        "esim regression, gru": run_spec(cache, "esim", cell="gru"),
         "blm classification": run_spec(cache, "blm", "classification"),
         "blm, torch's weights, pooled dropout": replace(
             torch_rule, model=replace(torch_rule.model, initialisation="torch", dropout_1="pooled")
@@ -44,6 +46,7 @@ def test_the_numbers_move_only_with_the_result_version(tmp_path):
     golden = json.loads(GOLDEN.read_text())
     assert golden["result_version"] == RESULT_VERSION, "write the golden runs anew for this RESULT_VERSION"
     found = losses(tmp_path)
+    assert set(found) == set(golden["losses"])
     for name, expected in golden["losses"].items():
         assert found[name] == pytest.approx(expected, rel=TOLERANCE), f"{name}: raise RESULT_VERSION if this is meant"
 
