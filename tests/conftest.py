@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-FOREIGN_SETTINGS = ("NASCTL_STORE_URL", "MLFLOW_", "PG", "AWS_", "HF_", "HYDRA_", "PYTHONPATH")
+FOREIGN_SETTINGS = ("NASCTL_STORE_", "MLFLOW_", "PG", "AWS_", "HF_", "HYDRA_", "PYTHONPATH")
 """Variables (or their beginnings) that would make a test depend on who runs it."""
 
 PLACE = pytest.StashKey[tempfile.TemporaryDirectory[str]]()

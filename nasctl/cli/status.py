@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import socket
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,9 @@ from nasctl.cli.options import composed, settings_of
 from nasctl.cli.stores import open_tracker, stores_of
 from nasctl.cli.text import columns
 from nasctl.errors import MachineError
+
+if TYPE_CHECKING:
+    from nasctl.tuning.folders import Owner
 
 __all__ = ["status", "ui"]
 
@@ -53,7 +56,7 @@ def status(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: b
         store.close()
     rows = []
     for study in studies:
-        owner = _owner(StudyFolder(stores.root, study.name).path / "owner.json")
+        owner = _living(StudyFolder(stores.root, study.name).owner())
         state = "running" if owner else "finished" if study.ended else "stopped"
         entry = {
             "name": study.name,
@@ -77,22 +80,19 @@ def status(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: b
             click.echo("\nthe command that began a study goes on with it", err=True)
 
 
-def _owner(path: Path) -> str:
-    """The living scheduler that the owner file of a study names; "" if there is none.
-
-    Looked at without its lock, which would stand in the way of one that starts just now.
-    """
+def _living(owner: Owner | None) -> str:
+    """The scheduler in words, if it lives; else ""."""
     import psutil  # noqa: PLC0415 - --help need not pay for it
 
-    try:
-        owner = json.loads(path.read_text("utf-8"))
-        pid, host, began = int(owner["pid"]), str(owner["host"]), dt.datetime.fromisoformat(owner["start"])
-        if host != socket.gethostname():
-            return f"process {pid} on {host}"  # whether it lives cannot be seen from here
-        process = psutil.Process(pid)
-        return f"process {pid}" if process.create_time() <= began.timestamp() + 1 else ""
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    if owner is None:
         return ""
+    if owner.host != socket.gethostname():
+        return f"process {owner.pid} on {owner.host}"  # whether it lives cannot be seen from here
+    try:
+        began = psutil.Process(owner.pid).create_time()
+    except (psutil.Error, ValueError):  # a number that no process can have
+        return ""
+    return f"process {owner.pid}" if began <= owner.start.timestamp() + 1 else ""
 
 
 @click.command(cls=ExampleCommand, examples=UI_EXAMPLES)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from nasctl.config.settings import Settings
     from nasctl.tracking.store import MlflowTracker
 
-__all__ = ["URL_VARIABLE", "Stores", "open_tracker", "stores_of"]
+__all__ = ["TRACKING_VARIABLE", "URL_VARIABLE", "Stores", "open_tracker", "stores_of"]
 
-URL_VARIABLE = "NASCTL_STORE_URL"
-"""The one place where the address of the studies' database may hold a password."""
+URL_VARIABLE, TRACKING_VARIABLE = "NASCTL_STORE_URL", "NASCTL_STORE_TRACKING"
+"""The only places where the addresses of the studies' database and of MLflow's store may hold a password."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Stores:
 
 
 def stores_of(settings: Settings) -> Stores:
-    """The stores that the settings name; the environment's address of the studies' database stands before theirs."""
+    """The stores that the settings name; addresses from the environment stand before theirs."""
     root = Path(settings.store.root).expanduser().absolute()
     return Stores(
         root,
         os.environ.get(URL_VARIABLE) or settings.store.url or f"sqlite:///{root / 'studies.db'}",
-        settings.store.tracking or f"sqlite:///{root / 'mlflow.db'}",
+        os.environ.get(TRACKING_VARIABLE) or settings.store.tracking or f"sqlite:///{root / 'mlflow.db'}",
         settings.store.experiment,
         settings.store.durability,
     )

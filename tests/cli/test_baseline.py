@@ -7,8 +7,12 @@ import shlex
 
 import pytest
 
-from nasctl.cli import baseline as module
+from nasctl.cli import studies as module
 from nasctl.errors import UsageError
+
+# Whoever comes first imports torch, MLflow, Optuna and spaCy, which takes minutes on a machine that is busy enough. A
+# timeout within an import leaves half a torch behind, with which the tests that follow fail, too, and look guilty.
+pytestmark = pytest.mark.timeout(900)
 
 TINY = (
     *("sweep=demo", "model=bow", "dataset.pairs=60", "embedding.width=8", "training.epochs=2", "trials=2"),
@@ -71,6 +75,7 @@ def test_a_study_runs_to_its_end_and_is_reported(nasctl, store, in_process):
 
 def test_two_studies_share_the_workers(nasctl, store, in_process):
     result = nasctl("baseline", *TINY, "trials=1", "-m", "dataset=demo-sick,demo-stsb", "--json")
+    assert result.exit_code == 0, result.stderr
     assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [
         "demo-sick-svd-bow",
         "demo-stsb-svd-bow",
@@ -87,6 +92,8 @@ def test_two_studies_share_the_workers(nasctl, store, in_process):
         (["sweep=demo", "-m", "model=blm,bow", "study.name=x"], "2 of these studies are called x"),
         (["sweep=demo", "-m", "model=blm,bow", "workers=1,2"], "workers must be the same in all studies"),
         (["sweep=demo", "layers=LL"], "layers=LL does not fit model=blm"),
+        (["sweep=demo", "layers=C"], "layers=C does not fit model=blm with cell=lstm; layers=L, or say which cell C is"),
+        (["sweep=demo", "cell=random"], "nasctl baseline tunes LSTMs, and cell=random has others; nasctl tune"),
     ],
 )
 def test_what_can_be_known_is_told_before_anything_starts(nasctl, store, monkeypatch, arguments, message):

@@ -13,6 +13,7 @@ import pytest
 
 from nasctl.cli import doctor as doctor_module
 from nasctl.cli import status as status_module
+from nasctl.tuning.folders import Owner
 
 
 def test_an_empty_place_has_no_studies(nasctl, tmp_path):
@@ -30,26 +31,17 @@ def test_without_runs_there_is_nothing_to_show(nasctl, tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
-def owner(pid: int, *, host: str = "", start: dt.datetime | None = None) -> str:
-    start = start or dt.datetime.now(dt.UTC)
-    return json.dumps({"pid": pid, "host": host or socket.gethostname(), "start": start.isoformat(timespec="seconds")})
-
-
-def test_the_owner_of_a_study_is_a_living_process(tmp_path):
-    path = tmp_path / "owner.json"
-    assert status_module._owner(path) == ""
-    path.write_text(owner(os.getpid()))
-    assert status_module._owner(path) == f"process {os.getpid()}"
-    path.write_text(owner(os.getpid(), start=dt.datetime(2001, 1, 1, tzinfo=dt.UTC)))
-    assert status_module._owner(path) == ""  # the number was given to another process since
-    path.write_text(owner(3, host="elsewhere"))
-    assert status_module._owner(path) == "process 3 on elsewhere"
+def test_the_owner_of_a_study_is_a_living_process():
+    now, here = dt.datetime.now(dt.UTC), socket.gethostname()
+    assert status_module._living(None) == ""
+    assert status_module._living(Owner(here, os.getpid(), now)) == f"process {os.getpid()}"
+    long_ago = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
+    assert status_module._living(Owner(here, os.getpid(), long_ago)) == ""  # the number was given to another since
+    assert status_module._living(Owner("elsewhere", 3, now)) == "process 3 on elsewhere"
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    path.write_text(owner(ended.pid))
-    assert status_module._owner(path) == ""
-    path.write_text("{")
-    assert status_module._owner(path) == ""
+    assert status_module._living(Owner(here, ended.pid, now)) == ""
+    assert status_module._living(Owner(here, -1, now)) == ""
 
 
 def test_ui_becomes_mlflow_on_the_loopback(nasctl, store, monkeypatch):

@@ -1,0 +1,41 @@
+"""Where a command's stores are, and who may know their passwords."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nasctl.cli.stores import TRACKING_VARIABLE, URL_VARIABLE, stores_of
+from nasctl.config.composition import compose
+from nasctl.workers.local import worker_environment
+
+
+def stores(*overrides):
+    return stores_of(compose(overrides))
+
+
+def test_without_a_word_both_databases_lie_in_the_folder():
+    found = stores()
+    assert found.root == Path.cwd() / "runs"
+    assert found.files() == {"studies": found.root / "studies.db", "tracking": found.root / "mlflow.db"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "key", "part"),
+    [(URL_VARIABLE, "store.url", "studies"), (TRACKING_VARIABLE, "store.tracking", "tracking")],
+)
+def test_an_address_with_a_password_comes_from_the_environment(monkeypatch, variable, key, part):
+    secret = "postgresql://me:secret@host/db"
+    monkeypatch.setenv(variable, secret)
+    other = "tracking" if part == "studies" else "studies"
+    for overrides in ((), (f"{key}=postgresql://elsewhere/db",)):
+        found = stores(*overrides)
+        assert getattr(found, part) == secret
+        assert getattr(found, other).startswith("sqlite:///")
+        assert part not in found.files()
+    assert variable not in worker_environment({variable: secret, "PATH": "/bin"}, None, threads=1)
+
+
+def test_an_address_is_no_secret_by_itself():
+    assert stores("store.tracking=http://host:5000").tracking == "http://host:5000"
