@@ -54,10 +54,10 @@ def _one_way(asked: Recurrence, side: int, x: Tensor, lengths: Tensor) -> tuple[
     states: Sequence[Tensor] = [state[side] for state in asked.initial]
     outputs = []
     for time, token in enumerate(x):
-        values = [token, *states, *asked.masks]
+        real = (time < lengths)[:, None]
+        values = [torch.where(real, token, torch.zeros_like(token)), *states, *asked.masks]  # NaN times 0 is NaN
         for step in asked.cell.steps:
             values.append(_value(step, [values[arg] for arg in step.args], asked.weights[side], asked.operands))
-        real = (time < lengths)[:, None]
         new_states = [values[value] for value in asked.cell.next_states]
         states = [torch.where(real, new, old) for new, old in zip(new_states, states, strict=True)]
         outputs.append(torch.where(real, states[0], torch.zeros_like(states[0])))

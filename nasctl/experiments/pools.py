@@ -13,16 +13,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nasctl.cells import spelling
-from nasctl.cells.graph import CellGraph
-from nasctl.cells.library import library_cell
 from nasctl.cells.rewrite import live
-from nasctl.cells.text import read_cell
 from nasctl.errors import UsageError
 from nasctl.experiments.layers import layer_letters, paper_letters
 from nasctl.files import digest
 from nasctl.spaces import space_named
-from nasctl.spaces.base import Code, code_of, code_text, draw_pool
-from nasctl.spaces.enas import ACTIVATIONS
+from nasctl.spaces.base import Code, code_text, draw_pool
+from nasctl.spaces.named import NamedCell, cell_called, cell_in
 from nasctl.specs import STRICT, Pool, PoolCell, Positive
 
 logger = logging.getLogger(__name__)
@@ -121,43 +118,25 @@ def cells_of(source: CellSource, model: str, layers: str | None) -> Cells:
     return Cells(source.name, letters, Pool(tuple(n for n, letter in enumerate(letters, 1) if letter == "C"), cells))
 
 
-@plain_dataclass(frozen=True)
-class _Found:
-    """A cell as it was found; `code` is None where nobody knows one."""
-
-    name: str
-    graph: CellGraph
-    code: Code | None
-
-
-def _drawn(source: RandomCells) -> Iterator[_Found]:
+def _drawn(source: RandomCells) -> Iterator[NamedCell]:
     space = space_named(source.space, nodes=source.nodes)
     for code in draw_pool(space, source.count, source.seed):
-        yield _Found(code_text(code), space.decode(code), code)
+        yield NamedCell(code_text(code), space.decode(code), f"drawn from {space.name}", code)
 
 
-def _named(source: NamedCells) -> Iterator[_Found]:
-    for name in source.names:
-        head, *rest = name.split("-")
-        if head in ACTIVATIONS:
-            space = space_named("enas", nodes=(1 + len(rest)) // 2 + 1)
-            code = code_of(name, space)
-            yield _Found(name, space.decode(code), code)
-        else:
-            cell = library_cell(name)
-            yield _Found(cell.name, cell.graph, cell.code)
+def _named(source: NamedCells) -> Iterator[NamedCell]:
+    return map(cell_called, source.names)
 
 
-def _read(source: FileCells) -> Iterator[_Found]:
+def _read(source: FileCells) -> Iterator[NamedCell]:
     for file in source.files:
-        path = Path(file).expanduser()
-        graph = read_cell(path)
-        if live(graph).masks:
+        cell = cell_in(Path(file).expanduser())
+        if live(cell.graph).masks:
             raise UsageError(f"{file}: the cell reads a mask", "no model gives it one")
-        yield _Found(path.stem, graph, None)
+        yield cell
 
 
-_READERS: Mapping[str, Callable[[Any], Iterable[_Found]]] = {
+_READERS: Mapping[str, Callable[[Any], Iterable[NamedCell]]] = {
     "lstm": lambda _: (),
     "random": _drawn,
     "named": _named,
@@ -165,7 +144,7 @@ _READERS: Mapping[str, Callable[[Any], Iterable[_Found]]] = {
 }
 
 
-def _check_distinct(found: Iterable[_Found], source: str) -> None:
+def _check_distinct(found: Iterable[NamedCell], source: str) -> None:
     names: set[str] = set()
     codes: dict[Code, str] = {}
     for each in found:

@@ -13,11 +13,6 @@ from nasctl.tracking import tags as tag
 from nasctl.tracking.records import FINAL_STATES, StoredRun, Tracker
 from nasctl.tracking.totals import add_up, read_back
 
-LETTERS = f"{tag.PREFIX}letters"
-"""The tag with the paper's letters."""
-SOURCE = f"{tag.PREFIX}source"
-"""The tag of a transferred cell's study: the data set that the cell was found on."""
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -114,7 +109,7 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Res
     numbers = run.metrics if ended else best.metrics
     file = run.artifacts / "predictions.jsonl" if run.artifacts else None
     source, layers, dataset = (run.tags.get(key, "") for key in (tag.CELL, tag.LAYERS, tag.DATASET))
-    rnn = run.tags.get(LETTERS) or paper_letters(source, layers)
+    rnn = run.tags.get(tag.LETTERS) or paper_letters(source, layers)
     return Result(
         kind=run.kind,
         name=run.study or run.tags.get(tag.NAME, run.id),
@@ -123,7 +118,7 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Res
         model=run.tags.get(tag.MODEL, ""),
         rnn=rnn,
         cell=chosen_cell(best.params, best.tags, layers),
-        found_on="random" if "R" in rnn else dataset if "E" in rnn else run.tags.get(SOURCE, ""),
+        found_on="random" if "R" in rnn else dataset if "E" in rnn else run.tags.get(tag.SOURCE, ""),
         vectors=run.tags.get(tag.VECTORS, ""),
         state=run.state,
         metric=metric,

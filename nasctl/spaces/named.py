@@ -36,7 +36,7 @@ def cell_of_word(word: str) -> NamedCell:
 def cell_called(name: str) -> NamedCell:
     """The cell of the library with this name or number, or the ENAS cell with this code, of any number of nodes."""
     if _is_code(name):
-        space = EnasSpace(name.count("-") // 2 + 1)
+        space = EnasSpace((name.count("-") + 1) // 2 + 1)  # a code without its last choice is one of as many nodes
         code = code_of(name, space)
         return NamedCell(name, space.decode(code), f"a code of the space {space.name}", code)
     known = library_cell(name)

@@ -22,6 +22,8 @@ EMBEDDING = "nasctl.embedding"
 MODEL = "nasctl.model"
 CELL = "nasctl.cell"  # where the cells come from: lstm, searched, random, transferred...
 LAYERS = "nasctl.layers"  # where they stand: one letter per recurrent layer
+LETTERS = "nasctl.letters"  # both in the paper's letters: L, E, R, T per layer
+SOURCE = "nasctl.source"  # the data set on which a transferred cell was found
 SWEEP = "nasctl.sweep"
 VECTORS = "nasctl.vectors"  # the file name of the word vectors (the paper's: glove.6B.300d.txt), or how they were made
 
@@ -41,6 +43,8 @@ BEST_TRIAL = "nasctl.best_trial"  # on a study: the number of the trial that its
 
 REASON_LENGTH = 2_000
 """Characters of a failure's reason that are kept; stores limit a tag's length."""
+CELL_LENGTH = 4_000
+"""A cell whose text is longer is known by its digest alone: half a text is none."""
 
 
 def label_tags(labels: Mapping[str, str]) -> dict[str, str]:
@@ -65,7 +69,7 @@ def record_tags(record: RunRecord) -> dict[str, str]:
     for name, version in record.versions.items():
         tags[VERSION if name == "nasctl" else PREFIX + name] = version
     for place, cell in enumerate(record.cells, 1):
-        tags |= {f"{PREFIX}{key}_{place}": text for key, text in cell.items()}
+        tags |= {f"{PREFIX}{key}_{place}": text for key, text in cell.items() if len(text) <= CELL_LENGTH}
     return tags
 
 

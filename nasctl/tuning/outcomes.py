@@ -57,12 +57,15 @@ def failed_record(asked: Asked) -> RunRecord:
 
 
 def named(record: RunRecord, pool: Pool | None, params: Mapping[str, Value]) -> RunRecord:
-    """The record of a run with these parameters, its cell under the name that the pool has for it."""
+    """The record of a run with these parameters, its cell under the name that the pool has for it, its text beside."""
     if pool is None:
         return record
     name = str(params.get(ARCHITECTURE, pool.cells[0].name))
-    cells = enumerate(record.cells, 1)
-    return replace(record, cells=tuple({**cell, "code": name} if n in pool.places else cell for n, cell in cells))
+    cells = (
+        {**cell, "text": cell["code"], "code": name} if place in pool.places else cell
+        for place, cell in enumerate(record.cells, 1)
+    )
+    return replace(record, cells=tuple(cells))
 
 
 def tracked(trial: Ended, spec: StudySpec) -> TrialEntry:

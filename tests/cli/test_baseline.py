@@ -92,7 +92,10 @@ def test_two_studies_share_the_workers(nasctl, store, in_process):
         (["sweep=demo", "-m", "model=blm,bow", "study.name=x"], "2 of these studies are called x"),
         (["sweep=demo", "-m", "model=blm,bow", "workers=1,2"], "workers must be the same in all studies"),
         (["sweep=demo", "layers=LL"], "layers=LL does not fit model=blm"),
-        (["sweep=demo", "layers=C"], "layers=C does not fit model=blm with cell=lstm; layers=L, or say which cell C is"),
+        (
+            ["sweep=demo", "layers=C"],
+            "layers=C does not fit model=blm with cell=lstm; layers=L, or say which cell C is",
+        ),
         (["sweep=demo", "cell=random"], "nasctl baseline tunes LSTMs, and cell=random has others; nasctl tune"),
     ],
 )

@@ -65,7 +65,7 @@ def test_every_shell_has_a_script(nasctl, shell):
         ("nasctl train dat", ["dataset="]),
         ("nasctl train dataset=si", ["sick"]),  # bash itself keeps what stands before "="
         ("nasctl train dataset=sick model=es", ["esim"]),
-        ("nasctl train sweep=paper/esim-b", ["paper/esim-bert-lstm"]),
+        ("nasctl train sweep=paper/esim-bert-l", ["paper/esim-bert-lstm"]),
     ],
 )
 def test_bash_completes_behind_an_equals_sign(nasctl, tmp_path, line, reply):
