@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-MOST_FREE = 32
-"""Free buffers that are kept per kind; the one that has waited longest goes first, so those of another layer go."""
+MOST_FREE = 2**27
+"""Entries of free buffers that are kept per kind (half a gigabyte of fp32); what waits longest goes first."""
 
 _free: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
@@ -29,13 +29,10 @@ class Loan:
         size = math.prod(shape)
         if size == 0 or self.kind[1].type != "cpu":
             return torch.empty(shape, dtype=self.kind[0], device=self.kind[1])
-        free = _free.setdefault(self.kind, [])
-        fitting = [i for i, flat in enumerate(free) if flat.numel() >= size]
-        best = min(fitting, key=lambda i: free[i].numel(), default=None)
-        if best is not None and free[best].numel() <= 4 * size + 4096:
-            flat = free.pop(best)
-        else:
-            flat = torch.empty(size, dtype=self.kind[0], device=self.kind[1])
+        room, free = _rounded(size), _free.setdefault(self.kind, [])
+        fitting = (i for i in reversed(range(len(free))) if free[i].numel() == room)
+        found = next(fitting, None)
+        flat = torch.empty(room, dtype=self.kind[0], device=self.kind[1]) if found is None else free.pop(found)
         self._held.append(flat)
         return flat[:size].view(shape)
 
@@ -48,10 +45,18 @@ class Loan:
         free = _free.setdefault(self.kind, [])
         free.extend(self._held)
         self._held = []
-        del free[: max(0, len(free) - MOST_FREE)]
+        kept = sum(flat.numel() for flat in free)
+        while kept > MOST_FREE:
+            kept -= free.pop(0).numel()
 
     def __del__(self) -> None:
         self.end()
+
+
+def _rounded(size: int) -> int:
+    """The size that is asked of the system, at most a quarter more: so batches of similar lengths share buffers."""
+    step = 2 ** max(0, size.bit_length() - 3)
+    return -(-size // step) * step
 
 
 def free_buffers() -> Sequence[Tensor]:

@@ -35,13 +35,18 @@ BACKENDS: Mapping[str, Backend] = {
     "planned": Backend(planned.run),
     "reference": Backend(reference.run),
 }
-"""Every way to run a cell, the best first: `auto` takes the first that can."""
+"""Every way to run a cell."""
+
+FASTEST: Mapping[str, tuple[str, ...]] = {"cpu": ("planned",), "cuda": ("torch", "planned")}
+"""By device, what `auto` takes: the first that can. On a CPU torch's own LSTM is slower, because it computes padding
+too: on SICK's batches `planned` took 0.7 to 0.9 of its time (docs/benchmarks.md)."""
 
 
 def serving(backend: str, graph: CellGraph, device: torch.device, operands: torch.dtype) -> str:
     """The name of the backend that is asked for, or that `auto` means. Raises UsageError where it cannot serve."""
     if backend == "auto":
-        return next(name for name, each in BACKENDS.items() if each.why_not(graph, device, operands) is None)
+        names = FASTEST.get(device.type, FASTEST["cpu"])
+        return next(name for name in names if BACKENDS[name].why_not(graph, device, operands) is None)
     if backend not in BACKENDS:
         raise UsageError(f"there is no backend {backend!r}", nearest(backend, ["auto", *BACKENDS]))
     if (reason := BACKENDS[backend].why_not(graph, device, operands)) is not None:

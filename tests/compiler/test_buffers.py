@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nasctl.compiler import buffers
-from nasctl.compiler.buffers import MOST_FREE, Loan, free_buffers
+from nasctl.compiler.buffers import Loan, free_buffers
 
 CPU = torch.device("cpu")
 
@@ -37,7 +37,7 @@ def test_a_loan_that_nobody_holds_ends_by_itself():
     one.take(50)
     assert len(free_buffers()) == 0
     del one
-    assert [flat.numel() for flat in free_buffers()] == [50]
+    assert [flat.numel() for flat in free_buffers()] == [56]
 
 
 def test_ending_twice_gives_back_once():
@@ -57,28 +57,33 @@ def test_each_type_has_its_own():
     assert [flat.dtype for flat in free_buffers()] == [torch.float32]
 
 
-def test_the_smallest_that_fits_is_taken_and_a_far_larger_one_is_left():
+def test_sizes_are_rounded_up_so_that_similar_batches_share():
     one = loan()
-    for size in (40_000, 9_000, 10_000):
+    for size in (40_000, 9_000):
         one.take(size)
     one.end()
+    assert [flat.numel() for flat in free_buffers()] == [40_960, 10_240]
     later = loan()
     later.take(9_500)
-    assert sorted(flat.numel() for flat in free_buffers()) == [9_000, 40_000]
-    later.take(10)
-    assert sorted(flat.numel() for flat in free_buffers()) == [9_000, 40_000]
+    assert [flat.numel() for flat in free_buffers()] == [40_960]
 
 
-def test_only_so_many_are_kept_and_the_latest_of_them():
-    large = loan()
-    for _ in range(MOST_FREE):
-        large.take(1_000_000)
-    large.end()
-    many = loan()
-    for size in range(1, MOST_FREE + 4):
-        many.take(size)
-    many.end()
-    assert [flat.numel() for flat in free_buffers()] == list(range(4, MOST_FREE + 4))
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 1023, 1025, 9_999_999])
+def test_rounding_adds_a_quarter_at_most(size):
+    one = loan()
+    one.take(size)
+    one.end()
+    (flat,) = free_buffers()
+    assert size <= flat.numel() <= 1.25 * size
+
+
+def test_only_so_much_is_kept_and_the_latest_of_it(monkeypatch):
+    monkeypatch.setattr(buffers, "MOST_FREE", 100)
+    for size in (40, 30, 20, 50):
+        one = loan()
+        one.take(size)
+        one.end()
+    assert [flat.numel() for flat in free_buffers()] == [20, 56]
 
 
 def test_zeros_are_zeros_in_a_used_buffer():
