@@ -55,7 +55,7 @@ class Loan:
 
 def _rounded(size: int) -> int:
     """The size that is asked of the system, at most a quarter more: so batches of similar lengths share buffers."""
-    step = 2 ** max(0, size.bit_length() - 3)
+    step = 1 << max(0, size.bit_length() - 3)
     return -(-size // step) * step
 
 
