@@ -6,12 +6,16 @@ from hypothesis import strategies as st
 from nasctl.cells.graph import CellGraph, Op, Step
 from nasctl.cells.library import lstm
 from nasctl.cells.rewrite import live
-from nasctl.compiler.plan import Fill, Pointwise, Product, Room, plan
+from nasctl.compiler.plan import Fill, Product, Room, plan
 from nasctl.compiler.reverse import SUMMED, Back, Zero, reverse
 
 
 def of(graph, *, of_input=True):
     return reverse(plan(graph), of_input=of_input)
+
+
+def sources(action):
+    return (action.source,) if isinstance(action, Product) else action.args
 
 
 @pytest.mark.parametrize("of_input", [True, False])
@@ -26,16 +30,14 @@ def test_every_action_comes_back_once_in_reverse_order(of_input):
 def test_masks_and_an_unwanted_input_get_no_gradient():
     steps = (Step(Op.MUL, (0, 2)), Step(Op.LINEAR, (3, 1), ("x", "h")), Step(Op.MUL, (4, 4)))
     graph = CellGraph(("H",), steps, (5,), ("D",))
-    targets = [
-        [target.span.room if target else None for target in each.targets]
-        for wanted in (True, False)
-        for part in (of(graph, of_input=wanted).loop, of(graph, of_input=wanted).hoisted)
-        for each in part
-        if isinstance(each, Back) and isinstance(each.action, Pointwise) and each.action.op is Op.MUL
-    ]
-    assert [Room.INPUT, None] in targets
-    assert [None, None] in targets
-    assert all(Room.MASK not in rooms for rooms in targets)
+
+    def rooms(*, of_input):
+        back = of(graph, of_input=of_input)
+        each = [each for each in (*back.loop, *back.hoisted) if isinstance(each, Back)]
+        return [[target and target.span.room for target in one.targets] for one in each]
+
+    assert [Room.INPUT, None] in rooms(of_input=True)  # x times its mask
+    assert not {Room.INPUT, Room.MASK} & {room for targets in rooms(of_input=False) for room in targets}
 
 
 @settings(max_examples=150)
@@ -64,7 +66,8 @@ def test_a_gradient_is_started_once_and_added_to_afterwards(graph, of_input):
                 started |= blocks
             else:
                 assert blocks <= started
-    forward = [each for each in (*made.hoisted, *made.loop) if not isinstance(each, Fill)]
-    dropped = len(forward) - sum(isinstance(each, Back) for each in (*back.loop, *back.hoisted))
-    inputs = [each for each in forward if isinstance(each, Product) and each.source.room in {Room.INPUT, Room.MASK}]
-    assert dropped <= len(inputs)
+    unwanted = {Room.MASK} if of_input else {Room.MASK, Room.INPUT}
+    for forward, backward in ((made.loop, back.loop), (made.hoisted, back.hoisted)):
+        acting = [each for each in reversed(forward) if not isinstance(each, Fill)]
+        wanted = [each for each in acting if {span.room for span in sources(each)} - unwanted]
+        assert [each.action for each in backward if isinstance(each, Back)] == wanted
