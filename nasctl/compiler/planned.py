@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nasctl.compiler.buffers import Loan
+from nasctl.compiler.fingerprints import fingerprints
 from nasctl.compiler.memory import Memory, Views
 from nasctl.compiler.operations import OPERATIONS, Into
 from nasctl.compiler.plan import Action, Fill, Plan, Pointwise, Product, Room, Sum, plan
@@ -37,9 +38,11 @@ def run(asked: Recurrence) -> Result:
     """Outputs and final states.
 
     A GPU runs both directions side by side, since starting an operation costs most there; a CPU one after the other,
-    since its cache holds the matrices of one.
+    since its cache holds the matrices of one. There a permuted batch gives the same bits; a GPU would have to wait for
+    the fingerprints.
     """
-    order = rows(asked.lengths, len(asked.weights), asked.x.device)
+    ties = None if asked.x.is_cuda else fingerprints(asked)
+    order = rows(asked.lengths, len(asked.weights), asked.x.device, ties)
     if asked.x.is_cuda or len(asked.weights) == 1:
         return in_order(asked, order)
     results = [
@@ -121,9 +124,7 @@ class _Forward:
         return {Room.INPUT: self._packed(self.x.reshape(-1, self.x.shape[2])), **rooms}
 
     def _packed(self, x: Tensor) -> Tensor:
-        """The tokens [N, G, D] of `x` [T·B, D] in the order of `rows`: no copy if it is that of `x`."""
-        if self.rows.plain:
-            return x[: self.rows.count]
+        """The tokens [N, G, D] of `x` [T·B, D] in the order of `rows`."""
         into = self.loan.take(self.rows.count * self.directions, x.shape[1])
         torch.index_select(x, 0, self.rows.tokens.t().reshape(-1), out=into)
         return into.view(self.rows.count, *self.batch.sides, x.shape[1])
@@ -165,11 +166,8 @@ class _Forward:
         outputs = self.memory.states[0][self.rows.rows :]
         if self.rows.count < len(y):
             y.zero_()
-        if self.rows.plain:
-            y[: self.rows.count] = outputs
-        else:
-            for side, part in enumerate(_sides_first(outputs, self.directions)):
-                y[:, side * self.hidden : (side + 1) * self.hidden].index_copy_(0, self.rows.tokens[side], part)
+        for side, part in enumerate(_sides_first(outputs, self.directions)):
+            y[:, side * self.hidden : (side + 1) * self.hidden].index_copy_(0, self.rows.tokens[side], part)
         return y.view(steps, count, width)
 
 
@@ -201,7 +199,7 @@ class _Backward:
             buffer = self.loan.take(order.rows + order.count, *self.forward.batch.sides, final.shape[-1])
             (buffer[: order.rows] if index == 0 else buffer).zero_()
             for side, part in enumerate(_sides_first(buffer[order.rows :], directions) if index == 0 else ()):
-                part.copy_(flat[: order.count, side] if order.plain else flat[:, side][order.tokens[side]])
+                part.copy_(flat[:, side].index_select(0, order.tokens[side]))
             states.append(buffer.index_add_(0, order.last, _sides_inside(final)))
         return states
 

@@ -18,8 +18,7 @@ class Rows:
 
     `before` [N] and `last` [B] are places in a tensor of states [B + N], initial ones first (in sorted order): the
     state before each token, and that behind each sequence's last token (sequences in the caller's order). `order` [B]
-    sorts sequences, `sequence` [N] is each token's among the sorted ones, `even` says that all are equally long,
-    `onward` that the first direction is.
+    sorts sequences, `sequence` [N] is each token's among the sorted ones, `even` says that all are equally long.
     """
 
     sizes: tuple[int, ...]
@@ -29,21 +28,15 @@ class Rows:
     order: Tensor
     sequence: Tensor
     even: bool
-    onward: bool
 
     @property
     def count(self) -> int:
         """N."""
         return self.tokens.shape[1]
 
-    @property
-    def plain(self) -> bool:
-        """Whether this is the caller's own order: one direction onwards, all sequences equally long."""
-        return self.even and self.onward and len(self.tokens) == 1
-
     def direction(self, side: int) -> Rows:
         """The same, for one of the directions alone."""
-        return replace(self, tokens=self.tokens[side : side + 1], onward=side == 0)
+        return replace(self, tokens=self.tokens[side : side + 1])
 
     @property
     def rows(self) -> int:
@@ -51,11 +44,13 @@ class Rows:
         return len(self.order)
 
 
-def rows(lengths: Tensor, directions: int, device: torch.device) -> Rows:
-    """The order for sequences of these lengths [B] (any device)."""
+def rows(lengths: Tensor, directions: int, device: torch.device, ties: Tensor | None = None) -> Rows:
+    """The order for sequences of these lengths [B] (any device); equally long ones stand as their `ties` [B] do."""
     length = lengths.to("cpu", torch.int64)
     count = len(length)
-    descending, order = length.sort(descending=True, stable=True)
+    by_tie = torch.arange(count) if ties is None else ties.argsort(stable=True)
+    descending, by_length = length[by_tie].sort(descending=True, stable=True)
+    order = by_tie[by_length]
     longest = int(descending[0]) if count else 0
     sizes = (descending[None, :] > torch.arange(longest)[:, None]).sum(1)
     offsets = sizes.cumsum(0) - sizes
@@ -75,6 +70,5 @@ def rows(lengths: Tensor, directions: int, device: torch.device) -> Rows:
         last=last.to(device),
         order=order.to(device),
         sequence=place.to(device),
-        onward=True,
         even=bool(count) and int(descending[-1]) == longest,
     )

@@ -123,7 +123,7 @@ def test_a_cell_is_recognised_however_it_is_spelled(name):
         ),
     )
     for other in (renamed, canonical(graph)):
-        layer = RecurrentLayer(other, D, H).double()
+        layer = RecurrentLayer(other, D, H, backend="torch").double()
         assert layer.served_by(CPU) == "torch"
         layer.initialise(Streams(1, "cpu"), "torch")
         y = layer(normal(6, 5, D), LENGTHS)
