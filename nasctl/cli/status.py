@@ -37,9 +37,9 @@ nasctl ui --port 5001 --open
 @click.option("--verify", is_flag=True, help="Check every promise about them instead; exit code 3 if one is broken.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
 def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
-    """Studies of the store, all or those named: how far, who drives them.
+    """Every study of the store: how far it is, and who drives it.
 
-    Best scores are those on dev data, as in tables (x100).
+    STUDY names those that are wanted. Best scores are those on dev data, as in tables (x100).
     """
     names = [each for each in asked if "=" not in each]
     stores = stores_of(settings_of([each for each in asked if "=" in each], conf_dirs))

@@ -37,9 +37,13 @@ def show_verified(store: StudyStore, stores: Stores, names: Sequence[str], *, as
         _show(studies)
     if broken:
         raise StateMismatchError(
-            f"{broken} broken {'promise' if broken == 1 else 'promises'} in {len(studies)} studies",
+            f"{broken} broken {_many('promise', broken)} in {len(studies)} {_many('study', len(studies))}",
             "README.md, What is promised",
         )
+
+
+def _many(noun: str, count: int) -> str:
+    return noun if count == 1 else {"promise": "promises", "study": "studies"}[noun]
 
 
 def _show(studies: Sequence[Verified]) -> None:

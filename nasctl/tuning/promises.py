@@ -91,7 +91,9 @@ class _Look:
 
     @cached_property
     def trials(self) -> Mapping[int, StoredTrial]:
-        return {trial.number: trial for trial in self.stored.trials}
+        """By number; of several that share one the first, as in `ended`."""
+        first = {trial.number: trial for trial in reversed(self.stored.trials)}
+        return dict(sorted(first.items()))
 
     def count(self, state: str) -> int:
         return sum(trial.state == state for trial in self.stored.trials)

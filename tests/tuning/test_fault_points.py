@@ -1,7 +1,7 @@
 """A scheduler that is killed at each of its twelve fault points, and goes on as if nothing had happened.
 
-Each scheduler is a process that really dies, with Optuna and MLflow on SQLite; no-op jobs, on a worker of their own where
-the point is about workers. MLflow takes seconds to import, so one process does that, and forks for each kill.
+Each scheduler is a process that really dies, with Optuna and MLflow on SQLite; no-op jobs, on a worker of their own
+where the point is about workers. MLflow takes seconds to import, so one process does that, and forks for each kill.
 """
 
 import json
