@@ -241,14 +241,22 @@ class FileTracker(MemoryTracker):
 
 
 def main(root: Path, asked: Mapping[str, Any]) -> int:
-    """Drive one study of no-op jobs over real workers, telling each event as a JSON line; the exit code."""
+    """Drive one study of no-op jobs over real workers, telling each event as a JSON line; the exit code.
+
+    Its tracker is made of files, or with tracker="mlflow" the real one, in a database that is there.
+    """
     options = dict(asked)
     trials, workers, grace = options.pop("trials"), options.pop("workers"), options.pop("grace", LIMITS.grace)
     limits = dataclasses.replace(LIMITS, grace=grace)
     pool = process_pool(root, workers, limits) if workers else InProcessPool(cache=root / "cache")
+    tracker: Tracker = FileTracker(root / "tracker")
+    if options.pop("tracker", None) == "mlflow":
+        from nasctl.tracking.store import MlflowTracker
+
+        tracker = MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "Default")
     orders = [order(study(trials=trials), **options)]
     try:
-        with scheduler(root, orders, pool, tracker=FileTracker(root / "tracker"), grace=grace) as driver:
+        with scheduler(root, orders, pool, tracker=tracker, grace=grace) as driver:
             for event in driver.run():
                 told = {"event": type(event).__name__, **dataclasses.asdict(event)}
                 sys.stdout.write(json.dumps(told, default=str) + "\n")

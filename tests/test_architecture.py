@@ -33,7 +33,7 @@ FLOORS = (
     "specs",
     "cells",
     "arrays",
-    "files databases reference rng",
+    "databases faults files reference rng",
     "errors",
     "__init__",
 )

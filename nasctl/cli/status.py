@@ -7,24 +7,22 @@ import os
 import socket
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.options import composed, settings_of
+from nasctl.cli.options import OverrideType, composed, settings_of
 from nasctl.cli.stores import open_tracker, stores_of
 from nasctl.cli.text import columns
-from nasctl.errors import MachineError
-
-if TYPE_CHECKING:
-    from nasctl.tuning.folders import Owner
+from nasctl.errors import MachineError, UsageError, nearest
 
 __all__ = ["status", "ui"]
 
 STATUS_EXAMPLES = """
 nasctl status
 nasctl status store.root=/data/runs --json
+nasctl status --verify                   is every promise kept? code 3 if not
+nasctl status sick-glove-blm-L --verify
 """
 
 UI_EXAMPLES = """
@@ -34,29 +32,40 @@ nasctl ui --port 5001 --open
 
 
 @click.command(cls=ExampleCommand, examples=STATUS_EXAMPLES)
-@composed
+@click.argument("asked", nargs=-1, type=OverrideType(), metavar="[STUDY]... [KEY=VALUE]...")
+@click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
+@click.option("--verify", is_flag=True, help="Check every promise about them instead; exit code 3 if one is broken.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
-def status(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
+def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
     """Every study of the store: how far it is, and who drives it.
 
-    Best scores are those on dev data, as in tables (x100).
+    STUDY names those that are wanted. Best scores are those on dev data, as in tables (x100).
     """
-    stores = stores_of(settings_of(overrides, conf_dirs))
+    names = [each for each in asked if "=" not in each]
+    stores = stores_of(settings_of([each for each in asked if "=" in each], conf_dirs))
     path = stores.files().get("studies")
     if path is not None and not path.exists():
         click.echo(f"no study in {stores.root} yet; `nasctl baseline` begins one", err=True)
         return
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.verify import show_verified  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - as above
+    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
     from nasctl.tuning.study import StudyStore  # noqa: PLC0415 - optuna, as above
 
     store = StudyStore(stores.studies, stores.durability)
     try:
+        if verify:
+            show_verified(store, stores, names, as_json=as_json)
+            return
         studies = store.progress()
     finally:
         store.close()
+    for name in names:
+        if name not in (known := [study.name for study in studies]):
+            raise UsageError(f"there is no study {name!r}", nearest(name, known))
     rows = []
-    for study in studies:
-        owner = _living(StudyFolder(stores.root, study.name).owner())
+    for study in studies if not names else (each for each in studies if each.name in names):
+        owner = living(StudyFolder(stores.root, study.name).owner())
         state = "running" if owner else "finished" if study.ended else "stopped"
         entry = {
             "name": study.name,
@@ -78,21 +87,6 @@ def status(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: b
         click.echo(columns(header, rows, right=header[2:]))
         if any(row[1] == "stopped" for row in rows):
             click.echo("\nthe command that began a study goes on with it", err=True)
-
-
-def _living(owner: Owner | None) -> str:
-    """The scheduler in words, if it lives; else ""."""
-    import psutil  # noqa: PLC0415 - --help need not pay for it
-
-    if owner is None:
-        return ""
-    if owner.host != socket.gethostname():
-        return f"process {owner.pid} on {owner.host}"  # whether it lives cannot be seen from here
-    try:
-        began = psutil.Process(owner.pid).create_time()
-    except (psutil.Error, ValueError):  # a number that no process can have
-        return ""
-    return f"process {owner.pid}" if began <= owner.start.timestamp() + 1 else ""
 
 
 @click.command(cls=ExampleCommand, examples=UI_EXAMPLES)

@@ -176,6 +176,7 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
     clock.lap("load")
     metrics: dict[str, dict[str, float]] = {}
     predictions: list[Prediction] = []
+    rows: dict[str, int] = {}
     constant = record.counts.get("constant_predictions", 0)
     for name in ("dev", "test"):
         split = corpus.splits.get(name)
@@ -184,6 +185,7 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
         predicted = predict(model, split, corpus.task, workplace.device)
         metrics[name] = score(corpus.task, split.labels, predicted)
         constant += is_constant(predicted)
+        rows[f"{name}_rows"] = len(predicted)
         predictions += [
             Prediction(name, row, float(gold), float(answer))
             for row, gold, answer in zip(split.row_ids, split.labels, predicted, strict=True)
@@ -195,7 +197,7 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
         dev=metrics["dev"],
         test=metrics.get("test", {}),
         seconds=clock.seconds,
-        counts={**record.counts, "constant_predictions": constant},
+        counts={**record.counts, **rows, "constant_predictions": constant},
     )
     return Evaluation(evaluated, tuple(predictions))
 

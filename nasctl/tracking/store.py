@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
+from nasctl import faults
 from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pragmas
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.tracking import tags as tag
@@ -115,8 +116,10 @@ class MlflowTracker:
                 tags = {**tag.trial_tags(study, entry), PARENT: study_id}
                 child = _Child(self._create(name, tags, started), started, ended=False)
                 children[entry.number] = child
+                faults.reach("mlflow-created")
             if not child.ended:
                 self._log(child, entry)
+                faults.reach("mlflow-ended")
                 children[entry.number] = replace(child, ended=True)
         return child.id
 
@@ -206,6 +209,7 @@ class MlflowTracker:
         metrics = [Metric(*point) for point in points if math.isfinite(point[1])]
         params = [Param(name, str(value)) for name, value in entry.params.items()]
         self._client.log_batch(run.id, metrics=metrics, params=params)
+        faults.reach("mlflow-logged")
         self._client.set_terminated(run.id, STATUS[entry.record.state], end)
 
     def _update(self, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from nasctl import faults
 from nasctl.errors import FailedTrialsError, StateMismatchError
 from nasctl.specs import RUN, StudySpec, study_identity
-from nasctl.tracking.records import RunRecord, flat_metrics
-from nasctl.tracking.tags import BEST_TRIAL, label_tags, record_tags
+from nasctl.tracking.records import RunRecord
+from nasctl.tracking.tags import label_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
 from nasctl.tuning.folders import Kept, StudyFolder
 from nasctl.tuning.known import KnownRuns
-from nasctl.tuning.outcomes import failed_record, named, settled, tracked
+from nasctl.tuning.outcomes import failed_record, named, settled, study_ended, tracked
 from nasctl.tuning.study import TrialStore
 from nasctl.tuning.trials import Asked, Ended, Failure
 from nasctl.tuning.writer import StudyLog, TrackerWriter
@@ -283,19 +284,19 @@ class DrivenStudy:
                 f"{record.dev[record.metric]}"
             )
         os.replace(self._folder.scratch("final") / PREDICTIONS, self._folder.predictions)
+        faults.reach("final")
         self._folder.clear("final")
         self.trials.set_final(number, record)
+        faults.reach("study-end")
         yield self._end(record)
 
     def _end(self, final: RunRecord | None) -> StudyEnded:
         self.ended, best = True, self.trials.best
+        self._folder.clear_all_but([])  # a killed scheduler's best trial may have left its own
         if final is not None and best is not None:
             final = named(final, self.spec.pool, self.trials.ended(best.number).asked.params)
         if self._writer is not None:
-            metrics, tags = self.trials.totals.metrics(), {}
-            if final is not None and best is not None:
-                metrics |= flat_metrics(final)
-                tags = {**record_tags(final), BEST_TRIAL: str(best.number)}
+            metrics, tags = study_ended(self.trials.totals, best, final)
             files = [path for path in (self._folder.checkpoint, self._folder.predictions) if path.exists()]
             self._writer.end(self._log, "finished", metrics, tags, files)
         return StudyEnded(

@@ -144,11 +144,18 @@ class StudyFolder:
         if waiting.exists():
             self.place(Kept(number, digest, file_sha256(waiting)))
         try:
-            kept = Kept(**json.loads((self.path / "best.json").read_text("utf-8")))
-            whole = kept.digest == digest and file_sha256(self.checkpoint) == kept.sha256
-        except (OSError, ValueError, TypeError):
+            kept = self.kept()
+            whole = kept is not None and kept.digest == digest and file_sha256(self.checkpoint) == kept.sha256
+        except OSError:
             return None
         return self.checkpoint if whole else None
+
+    def kept(self) -> Kept | None:
+        """Whose checkpoint the study's is, as was written down; None if that cannot be read."""
+        try:
+            return Kept(**json.loads((self.path / "best.json").read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
     # --- scratch ------------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from nasctl.data.metrics import METRICS
 from nasctl.specs import ARCHITECTURE, Pool, StudySpec, Value, cells_recorded
-from nasctl.tracking.records import EpochRecord, RunRecord, TrialEntry
-from nasctl.tracking.tags import ATTEMPTS, DUPLICATE_OF, label_tags
-from nasctl.tuning.trials import Asked, Ended
+from nasctl.tracking.records import EpochRecord, RunRecord, TrialEntry, flat_metrics
+from nasctl.tracking.tags import ATTEMPTS, BEST_TRIAL, DUPLICATE_OF, label_tags, record_tags
+from nasctl.tracking.totals import StudyTotals
+from nasctl.tuning.trials import Asked, Best, Ended
 
 
 def settled(record: RunRecord) -> RunRecord:
@@ -75,6 +76,15 @@ def tracked(trial: Ended, spec: StudySpec) -> TrialEntry:
         tags[DUPLICATE_OF] = trial.duplicate_of
     params = trial.asked.params
     return TrialEntry(trial.asked.number, dict(params), named(trial.record, spec.pool, params), tags)
+
+
+def study_ended(
+    totals: StudyTotals, best: Best | None, final: RunRecord | None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The metrics and tags with which a study ends in the tracker; `final` is None where nothing could be evaluated."""
+    if best is None or final is None:
+        return totals.metrics(), {}
+    return totals.metrics() | flat_metrics(final), {**record_tags(final), BEST_TRIAL: str(best.number)}
 
 
 def _settled_epoch(epoch: EpochRecord) -> EpochRecord:

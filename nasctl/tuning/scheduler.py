@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nasctl import faults
 from nasctl.databases import sqlite_path
 from nasctl.errors import FailedTrialsError, MachineError, NasctlError, StoppedError, UsageError
 from nasctl.tracking.records import RunRecord, Tracker
@@ -159,6 +160,7 @@ class Scheduler:
             job = study.job(task)
             self._running[slot] = _Running(study, task, job)
             self._pool.send(slot, job)
+            faults.reach("handed-out")
             yield JobStarted(study.name, task.asked.number, task.purpose, task.attempt, slot, task.asked.params)
 
     def _next_task(self) -> tuple[DrivenStudy, Task] | None:
@@ -201,11 +203,14 @@ class Scheduler:
         study, task = running.study, running.task
         match message:
             case Epoch(epoch=epoch):
+                faults.reach("first-event")
                 yield EpochEnded(study.name, task.asked.number, task.purpose, slot, epoch)
             case Done(record=record):
+                faults.reach("done")
                 answer = study.answer(task, running.job, record, weights=message.weights)
                 self._pool.send(slot, answer)
                 if isinstance(answer, Keep):
+                    faults.reach("keep")
                     running.done = record
                 else:
                     del self._running[slot]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nasctl.specs import RunSpec, StudySpec, Value, run_digest, with_values
+from nasctl.data.metrics import METRICS
+from nasctl.specs import Metric, RunSpec, StudySpec, Value, run_digest, with_values
 from nasctl.tracking.records import FINAL_STATES, RunRecord
 from nasctl.tracking.totals import StudyTotals
 
@@ -58,6 +59,23 @@ class Best:
 
     number: int
     value: float
+
+
+def best_of(trials: Iterable[Ended]) -> Best | None:
+    """The best of these, of those that count; None if none does."""
+    found: Best | None = None
+    for trial in trials:
+        number, record = trial.asked.number, trial.record
+        if trial.counts and (found is None or is_better(record.metric, found, number, record.value)):
+            found = Best(number, record.value)
+    return found
+
+
+def is_better(metric: Metric, best: Best, number: int, value: float) -> bool:
+    """Whether this trial would be the best one in its stead."""
+    if value == best.value:
+        return number < best.number
+    return (value > best.value) == (METRICS[metric].direction == "maximize")
 
 
 @dataclass(frozen=True)

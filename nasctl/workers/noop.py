@@ -39,11 +39,13 @@ def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, Non
     if fault is not None and job.attempt <= fault.get("attempts", 1):
         _FAULTS[fault["kind"]]()
     value = float(job.options.get("value", _peak(spec)))
+    counts = {"constant_predictions": 0}
     if job.weights is not None:
         if Path(job.weights).read_text("utf-8") != checkpoint(spec):
             raise ValueError(f"{job.weights} is not the checkpoint of run {run_digest(spec)}")
         rows = [{"split": s, "row_id": "0", "gold": 1.0, "prediction": value} for s in ("dev", "test")]
         write_atomically(Path(job.scratch) / "predictions.jsonl", "".join(f"{canonical_json(row)}\n" for row in rows))
+        counts |= {"dev_rows": 1, "test_rows": 1}
     epochs = int(job.options.get("epochs", 1))
     history = []
     for epoch in range(1, epochs + 1):
@@ -66,7 +68,7 @@ def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, Non
         cells=cells_recorded(spec),
         seconds={"train": time.monotonic() - began},
         memory={},
-        counts={"constant_predictions": 0},
+        counts=counts,
         device="cpu",
         threads=threads,
         backend="noop",

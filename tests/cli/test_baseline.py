@@ -52,6 +52,7 @@ def test_a_study_runs_to_its_end_and_is_reported(nasctl, store, in_process):
     status = nasctl("status")
     assert status.stdout.splitlines()[1].split()[:4] == ["demo-sick-svd-bow", "finished", "2/2", "0"]
     assert json.loads(nasctl("status", "--json").stdout)["state"] == "finished"
+    check_promises(nasctl, store / "studies" / "demo-sick-svd-bow")
 
     report = nasctl("report")
     assert "demo-sick-svd-bow" in report.stdout
@@ -71,6 +72,33 @@ def test_a_study_runs_to_its_end_and_is_reported(nasctl, store, in_process):
     plan = json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)
     assert plan["past_runs"] == 2
     assert plan["seconds"] > 0
+
+
+def check_promises(nasctl, folder):
+    kept = nasctl("status", "--verify")
+    assert (kept.exit_code, kept.stderr) == (0, "")
+    assert kept.stdout.splitlines()[1].split() == ["demo-sick-svd-bow", "kept", "-"]
+    unknown = nasctl("status", "demo-sick-svd-bov", "--verify")
+    assert unknown.exit_code == nasctl("status", "demo-sick-svd-bov").exit_code == 2
+    assert "did you mean demo-sick-svd-bow?" in unknown.stderr
+
+    predictions = folder / "predictions.jsonl"
+    before = predictions.read_text("utf-8")
+    *rows, last = before.splitlines()
+    other = {**json.loads(last), "prediction": 1e3}
+    predictions.write_text("\n".join([*rows, json.dumps(other)]), "utf-8")
+    broken = nasctl("status", "demo-sick-svd-bow", "--verify")
+    assert broken.exit_code == 3
+    assert broken.stderr == "nasctl: 1 broken promise in 1 study; README.md, What is promised\n"
+    assert "demo-sick-svd-bow, predictions.jsonl: test pearson is " in broken.stdout
+    assert "would mend it: MLflow keeps a copy" in broken.stdout
+    told = json.loads(nasctl("status", "--verify", "--json").stdout)
+    assert (told["kept"], [each["promise"] for each in told["broken"]]) == (False, ["tested"])
+    predictions.write_text(before, "utf-8")
+    (folder.parents[1] / "mlflow.db").rename(folder / "aside")
+    assert "MLflow has nothing of it" in nasctl("status", "--verify").stdout
+    assert not (folder.parents[1] / "mlflow.db").exists()
+    (folder / "aside").rename(folder.parents[1] / "mlflow.db")
 
 
 def test_two_studies_share_the_workers(nasctl, store, in_process):

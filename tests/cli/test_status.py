@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import socket
-import subprocess
-import sys
 
 import pytest
 
 from nasctl.cli import doctor as doctor_module
-from nasctl.cli import status as status_module
-from nasctl.tuning.folders import Owner
 
 
 def test_an_empty_place_has_no_studies(nasctl, tmp_path):
@@ -29,19 +24,6 @@ def test_without_runs_there_is_nothing_to_show(nasctl, tmp_path, command):
     assert result.exit_code == 4
     assert "`nasctl train` or `nasctl baseline` makes some" in result.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_the_owner_of_a_study_is_a_living_process():
-    now, here = dt.datetime.now(dt.UTC), socket.gethostname()
-    assert status_module._living(None) == ""
-    assert status_module._living(Owner(here, os.getpid(), now)) == f"process {os.getpid()}"
-    long_ago = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
-    assert status_module._living(Owner(here, os.getpid(), long_ago)) == ""  # the number was given to another since
-    assert status_module._living(Owner("elsewhere", 3, now)) == "process 3 on elsewhere"
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        ended.wait()
-    assert status_module._living(Owner(here, ended.pid, now)) == ""
-    assert status_module._living(Owner(here, -1, now)) == ""
 
 
 def test_ui_becomes_mlflow_on_the_loopback(nasctl, store, monkeypatch):

@@ -11,6 +11,7 @@ nothing), `duplicate_of`. A study's: `identity`, `spec`, `versions`, `in_flight`
 """
 
 from nasctl.tuning.study.asking import TrialStore
+from nasctl.tuning.study.recorded import StoredStudy, StoredTrial, stored_study
 from nasctl.tuning.study.store import StudyStore
 
-__all__ = ["StudyStore", "TrialStore"]
+__all__ = ["StoredStudy", "StoredTrial", "StudyStore", "TrialStore", "stored_study"]

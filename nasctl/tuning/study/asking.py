@@ -22,13 +22,14 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from nasctl import faults
 from nasctl.data.metrics import METRICS
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.rng import stream_seed
 from nasctl.specs import STUDY, Choice, Domain, FloatRange, RandomSampler, SamplerSpec, StudySpec, study_identity
 from nasctl.tracking.records import RECORD, RunRecord
 from nasctl.tuning.study.store import StudyStore, database_errors, read_ended, state_and_values
-from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, counted, differences
+from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, counted, differences, is_better
 
 SHOWN_DIFFERENCES = 3
 
@@ -43,8 +44,8 @@ class TrialStore:
     def __init__(self, store: StudyStore, spec: StudySpec) -> None:
         """Open the study or begin it. Raises StateMismatchError if it was begun with another identity."""
         self._store, self.spec, self._rdb = store, spec, store.rdb
-        self._maximize = METRICS[spec.run.metric].direction == "maximize"
-        self._direction = StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE
+        maximize = METRICS[spec.run.metric].direction == "maximize"
+        self._direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         self._distributions = {name: _distribution(domain) for name, domain in spec.space}
         self._distribution_texts = {name: distribution_to_json(each) for name, each in self._distributions.items()}
         self._memory = InMemoryStorage()
@@ -78,7 +79,9 @@ class TrialStore:
             }
             for name, distribution in self._distributions.items()
         ]
+        faults.reach("asking")
         self._ids.append(self._store.insert_running(self._id, asked, internal))
+        faults.reach("asked")
         return asked
 
     def note_failure(self, asked: Asked, failure: Failure) -> Asked:
@@ -90,9 +93,7 @@ class TrialStore:
 
     def is_better(self, number: int, value: float) -> bool:
         """Whether this trial would be the best one."""
-        if self.best is None or value == self.best.value:
-            return self.best is None or number < self.best.number
-        return (value > self.best.value) == self._maximize
+        return self.best is None or is_better(self.spec.run.metric, self.best, number, value)
 
     def tell(self, trial: Ended) -> None:
         """End a trial: it counts now, for the sampler too, and is durable after `commit`."""
@@ -104,6 +105,7 @@ class TrialStore:
         committed = []
         while self._untold:
             self._store.update_ended(self._ids[self._untold[0].asked.number], self._untold[0])
+            faults.reach("told")
             committed.append(self._untold.popleft())
         return committed
 

@@ -1,0 +1,287 @@
+"""What every study promises, and whether it is so: one function that looks at all that was stored, and changes nothing.
+
+What a scheduler is just changing is looked at twice, and what it may still do is no broken promise: while one lives,
+the tracker may lag behind and the end of the study is to come.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from nasctl.errors import NasctlError, UsageError, nearest
+from nasctl.specs import STUDY, StudySpec
+from nasctl.tracking.records import RECORD, RunRecord, Tracker
+from nasctl.tuning.agreement import Shown, disagreements, table_differences
+from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.leftovers import checkpoint_trouble, evaluation_trouble
+from nasctl.tuning.owners import living, lock_holders
+from nasctl.tuning.study import StoredStudy, StoredTrial, StudyStore, stored_study
+from nasctl.tuning.trials import Best, Ended, asked_trial, best_of
+
+Promise = Literal["counted", "numbered", "ended", "owned", "tracked", "checkpoint", "tested", "tables"]
+
+PROMISES: Mapping[Promise, str] = MappingProxyType(
+    {
+        "counted": "no finished trial is lost or counted twice",
+        "numbered": "numbers are unique and without gaps, exactly as many trials finish as are asked for",
+        "ended": "every trial's end is recorded, a failure or a diverged run with its reason",
+        "owned": "one scheduler at a time drives a study",
+        "tracked": "MLflow has the trials that have ended, each once and as they are",
+        "checkpoint": "best.safetensors is the best trial's",
+        "tested": "the best trial was evaluated, and the predictions are those that its scores come from",
+        "tables": "tables follow from the recorded runs alone",
+    }
+)
+
+BACKUP = "restore the studies' database from a backup"
+AGAIN = "the command that began the study, once more"
+ANEW = "delete the study's runs in MLflow, then the command that began it, once more"
+FROM_MLFLOW = "MLflow keeps a copy among the files of the study's run; or study.name=OTHER anew"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A promise that does not hold: which one, where, what is wrong, and what would mend it."""
+
+    promise: Promise
+    where: str
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A study that was looked at; `owner` is the scheduler that drives it, in words, or ""."""
+
+    study: str
+    owner: str
+    broken: tuple[Broken, ...]
+
+
+@dataclass(frozen=True)
+class _Stores:
+    studies: StudyStore
+    root: Path
+    tracker: Tracker
+    shown: Shown
+    ours: Callable[[], Mapping[str, Mapping[str, Any]]]
+    """What is shown of `tracker`, read once."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A study at one moment. `ended` has the trials whose end can be read, `unreadable` says why others cannot."""
+
+    stored: StoredStudy
+    spec: StudySpec
+    owner: str
+    ended: Mapping[int, Ended]
+    unreadable: Mapping[int, str]
+
+    @cached_property
+    def best(self) -> Best | None:
+        return best_of(trial for trial in self.ended.values() if self.trials[trial.asked.number].state == "finished")
+
+    @cached_property
+    def trials(self) -> Mapping[int, StoredTrial]:
+        """By number; of several that share one the first, as in `ended`."""
+        first = {trial.number: trial for trial in reversed(self.stored.trials)}
+        return dict(sorted(first.items()))
+
+    def count(self, state: str) -> int:
+        return sum(trial.state == state for trial in self.stored.trials)
+
+    @cached_property
+    def over(self) -> bool:
+        """Whether nothing is left to do: as many trials as wanted, the last of them looked at for the best."""
+        if self.owner or self.best is None or self.count("finished") < self.spec.trials:
+            return False
+        return self.ended[self.best.number].record.state == "diverged" or self.final is not None
+
+    @cached_property
+    def final(self) -> Mapping[str, Any] | None:
+        """What is stored of the evaluation: its `trial`, how many `trials` had finished, its `record`."""
+        stored = self.stored.attributes.get("final")
+        return stored if isinstance(stored, dict) and {"trial", "trials", "record"} <= stored.keys() else None
+
+    @cached_property
+    def evaluated(self) -> RunRecord | None:
+        """The record of the evaluation; None if there was nothing to evaluate, or it cannot be read."""
+        try:
+            return None if self.final is None else RECORD.validate_json(json.dumps(self.final["record"]))
+        except ValueError:
+            return None
+
+
+def verify(
+    store: StudyStore, root: Path, tracker: Tracker, shown: Shown, studies: Sequence[str] = ()
+) -> Iterator[Verified]:
+    """The named studies, or all: every promise of theirs that is broken.
+
+    `root` is the folder of everything but the databases; `shown` tells by study what tables show of a tracker. Raises
+    UsageError for a name that the store does not have, MachineError if a store cannot be read.
+    """
+    known = [study.name for study in store.progress()]
+    for name in studies:
+        if name not in known:
+            raise UsageError(f"there is no study {name!r}", nearest(name, known))
+    stores = _Stores(store, root, tracker, shown, cache(lambda: shown(tracker)))
+    for name in studies or known:
+        found = _verified(stores, name)
+        if found.owner and found.broken:  # seen in the middle of a change?
+            again = _verified(stores, name)
+            found = replace(again, broken=tuple(each for each in again.broken if each in found.broken))
+        yield found
+
+
+def _verified(stores: _Stores, name: str) -> Verified:
+    folder, tracker = StudyFolder(stores.root, name), stores.tracker
+    before = living(folder.owner())
+    parents = list(tracker.runs("study", {"nasctl.study": name}))  # first: what it has was stored before
+    children = list(tracker.runs("trial", {"nasctl.study": name}))
+    whole = frozenset(id_ for parent in parents for id_ in tracker.trials(parent.id).values())
+    stored = stored_study(stores.studies, name)
+    try:
+        spec = STUDY.validate_json(json.dumps(stored.attributes["spec"]))
+    except ValueError as error:
+        problem = Broken("ended", "the study", f"its settings cannot be read: {_line(error)}", BACKUP)
+        return Verified(name, before, (problem,))
+    ended, unreadable = _read(stored, spec)
+    look = _Look(stored, spec, before or living(folder.owner()), ended, unreadable)
+    stored_badly = [*_counted(look, stores.studies), *_numbered(look), *_ended(look)]
+    behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
+        Broken("tracked", where, what, BACKUP if stored_badly else AGAIN if lacking else ANEW)
+        for where, what, lacking in disagreements(
+            spec, look.ended, parents, children, whole, living=bool(look.owner), over=look.over
+        )
+    ]
+    broken = [*stored_badly, *_owned(name, folder, stores.root), *behind]
+    if look.over and look.best is not None:
+        broken += _end(look, folder)
+        if not stored_badly and not behind:
+            broken += [
+                Broken("tables", "the study", text, ANEW)
+                for text in table_differences(spec, look.ended, look.evaluated, stores.ours().get(name), stores.shown)
+            ]
+    return Verified(name, look.owner, tuple(broken))
+
+
+def _read(stored: StoredStudy, spec: StudySpec) -> tuple[dict[int, Ended], dict[int, str]]:
+    ended: dict[int, Ended] = {}
+    unreadable: dict[int, str] = {}
+    for trial in stored.trials:
+        try:
+            asked = asked_trial(spec, trial.number, trial.params, trial.attributes.get("failures", ()))
+            if "record" in trial.attributes:
+                record = RECORD.validate_json(json.dumps(trial.attributes["record"]))
+                ended.setdefault(trial.number, Ended(asked, record, trial.attributes.get("duplicate_of")))
+        except (NasctlError, ValueError, TypeError, KeyError) as error:
+            unreadable[trial.number] = _line(error)
+    return ended, unreadable
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+# --- what the studies' database says by itself ------------------------------------------------------------------------
+
+
+def _counted(look: _Look, store: StudyStore) -> Iterator[Broken]:
+    for number, trial in look.trials.items():
+        told, where = look.ended.get(number), f"trial {number}"
+        if trial.state == "finished" and told is not None:
+            digests = {str(trial.attributes.get("digest")), told.record.digest, told.asked.digest}
+            if trial.values != (told.record.value,):
+                values = ", ".join(map(str, trial.values)) or "no value"
+                yield Broken("counted", where, f"Optuna has {values}, its record {told.record.value}", BACKUP)
+            if len(digests) > 1:
+                yield Broken("counted", where, f"its record is of another run: {', '.join(sorted(digests))}", BACKUP)
+            if told.duplicate_of is not None and (wrong := _not_told_by(store, told)):
+                yield Broken("counted", where, wrong, BACKUP)
+        elif trial.state == "unfinished" and "record" in trial.attributes:
+            yield Broken("counted", where, "it has ended, and counts as if it had not", BACKUP)
+    if look.final is not None and look.final["trials"] > look.count("finished"):
+        text = (
+            f"{look.final['trials']} trials had finished when the best was tested, {look.count('finished')} are there"
+        )
+        yield Broken("counted", "the study", text, BACKUP)
+
+
+def _not_told_by(store: StudyStore, trial: Ended) -> str:
+    """What is wrong with the trial whose known result this one was told; "" if nothing."""
+    study, _, number = str(trial.duplicate_of).rpartition("/")
+    try:
+        known = store.ended(study, int(number))
+    except (NasctlError, ValueError, KeyError):
+        return f"it was told the result of {trial.duplicate_of}, which has none"
+    same = (known.record.digest, known.record.value) == (trial.record.digest, trial.record.value)
+    return "" if same and known.counts else f"it was told the result of {trial.duplicate_of}, which has another"
+
+
+def _numbered(look: _Look) -> Iterator[Broken]:
+    counts = Counter(trial.number for trial in look.stored.trials)
+    for number in sorted(set(range(max(counts, default=-1) + 1)) - set(counts)):
+        yield Broken("numbered", f"trial {number}", "it is not there, and later ones are", BACKUP)
+    for number in sorted(number for number, times in counts.items() if times > 1):
+        yield Broken("numbered", f"trial {number}", f"{counts[number]} trials have this number", BACKUP)
+    finished = look.count("finished")
+    if look.over and look.final is not None and finished > max(look.spec.trials, look.final["trials"]):
+        yield Broken("numbered", "the study", f"{finished} trials finished, {look.spec.trials} were wanted", BACKUP)
+    if look.over and look.count("unfinished") and finished == look.spec.trials:
+        text = f"{look.count('unfinished')} trials were asked for beyond the {finished} that were wanted"
+        yield Broken("numbered", "the study", text, BACKUP)
+
+
+def _ended(look: _Look) -> Iterator[Broken]:
+    for number, trial in look.trials.items():
+        told, where = look.ended.get(number), f"trial {number}"
+        if number in look.unreadable:
+            yield Broken("ended", where, f"it cannot be read: {look.unreadable[number]}", BACKUP)
+        elif trial.state not in {"finished", "failed", "unfinished"}:
+            yield Broken("ended", where, f"Optuna calls it {trial.state}, which no scheduler of nasctl writes", BACKUP)
+        elif trial.state != "unfinished" and (told is None or not trial.ended):
+            yield Broken("ended", where, f"it is {trial.state}, and nothing says how or when", BACKUP)
+        elif trial.state != "unfinished" and told is not None and told.counts != (trial.state == "finished"):
+            yield Broken("ended", where, f"it is {trial.state}, by its record {told.record.state}", BACKUP)
+        elif told is not None and told.record.state != "finished" and not told.record.reason:
+            yield Broken("ended", where, f"it is {told.record.state} without a reason", BACKUP)
+        for place, failure in enumerate(trial.attributes.get("failures", ()), 1):
+            if not failure.get("reason"):
+                yield Broken("ended", where, f"attempt {place} came to nothing without a reason", BACKUP)
+
+
+def _owned(name: str, folder: StudyFolder, root: Path) -> Iterator[Broken]:
+    holders, owner = lock_holders(root).get(name, frozenset()), folder.owner()
+    if len(holders) > 1:
+        pids = ", ".join(map(str, sorted(holders)))
+        yield Broken("owned", "the study", f"processes {pids} hold its lock", "stop all of them but one")
+    elif holders and owner is not None and not living(owner):
+        text = f"process {min(holders)} holds its lock, process {owner.pid} says that it drives it"
+        yield Broken("owned", "the study", text, f"is {min(holders)} a scheduler? stop it, and go on with {AGAIN}")
+
+
+# --- what the end left ------------------------------------------------------------------------------------------------
+
+
+def _end(look: _Look, folder: StudyFolder) -> Iterator[Broken]:
+    best = look.best
+    if best is None or look.final is None:  # every trial has diverged
+        return
+    known, final, tested = look.ended[best.number], look.evaluated, look.final["trial"]
+    if (trouble := checkpoint_trouble(folder, known.asked)) is not None:
+        yield Broken("checkpoint", folder.checkpoint.name, trouble, FROM_MLFLOW)
+    if tested != best.number:
+        yield Broken("tested", "the study", f"trial {tested} was tested, the best is trial {best.number}", AGAIN)
+    elif final is None:
+        yield Broken("tested", "the study", "the record of its evaluation cannot be read", BACKUP)
+    else:
+        for text in evaluation_trouble(folder.predictions, known.record, final):
+            yield Broken("tested", folder.predictions.name, text, FROM_MLFLOW)
