@@ -47,7 +47,7 @@ from nasctl.workers.process import Slot
 from nasctl.workers.protocol import Job
 from nasctl.workers.supervision import ProcessPool
 
-LIMITS = Limits(beat=0.2, silence=3.0, epoch=30.0, grace=3.0)
+LIMITS = Limits(beat=0.2, silence=3.0, epoch=30.0, grace=3.0, resume_after=0.0, resume_every=0.0)
 
 TRAINING = TrainingSpec(32, 1e-3, "mse", 0.04, 10.0, (0.4, 0.4), (0.4,), 0, 5, 5)
 RUN_SPEC = RunSpec(
@@ -240,21 +240,30 @@ class FileTracker(MemoryTracker):
         return (self.folder / study / "state").read_text()
 
 
+def tiny_order(root: Path, trials: int, training: Mapping[str, Any]) -> StudyOrder:
+    """A study of tiny runs that really train, one seed after the other."""
+    from tiny import run_spec  # a study of no-op jobs needs no torch
+
+    spec = study(trials=trials, space=(("seed", Choice("choice", (0,))),), run=run_spec(root / "cache", **training))
+    return StudyOrder(spec, "study: s\n")
+
+
 def main(root: Path, asked: Mapping[str, Any]) -> int:
-    """Drive one study of no-op jobs over real workers, telling each event as a JSON line; the exit code.
+    """Drive one study over real workers, telling each event as a JSON line; the exit code.
 
     Its tracker is made of files, or with tracker="mlflow" the real one, in a database that is there.
     """
     options = dict(asked)
     trials, workers, grace = options.pop("trials"), options.pop("workers"), options.pop("grace", LIMITS.grace)
+    training = options.pop("training", None)  # of tiny runs that really train
     limits = dataclasses.replace(LIMITS, grace=grace)
     pool = process_pool(root, workers, limits) if workers else InProcessPool(cache=root / "cache")
     tracker: Tracker = FileTracker(root / "tracker")
     if options.pop("tracker", None) == "mlflow":
         from nasctl.tracking.store import MlflowTracker
 
-        tracker = MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "Default")
-    orders = [order(study(trials=trials), **options)]
+        tracker = MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "nasctl")
+    orders = [order(study(trials=trials), **options) if training is None else tiny_order(root, trials, training)]
     try:
         with scheduler(root, orders, pool, tracker=tracker, grace=grace) as driver:
             for event in driver.run():

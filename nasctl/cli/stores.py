@@ -44,6 +44,10 @@ class Stores:
         """What workers write on stderr."""
         return self.root / "logs"
 
+    def scratch(self, digest: str) -> Path:
+        """Where a single run leaves what it needs to go on from."""
+        return self.root / "scratch" / digest
+
     def files(self) -> dict[str, Path]:
         """The databases that are SQLite files, whether they exist or not."""
         both = {"studies": sqlite_path(self.studies), "tracking": sqlite_path(self.tracking)}

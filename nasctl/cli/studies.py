@@ -162,7 +162,7 @@ def _check_common(asked: Sequence[Asked]) -> None:
     """Studies of one command share the stores and the workers. Raises UsageError if they were asked not to."""
     first = asked[0].settings
     for each in asked[1:]:
-        for key in ("store", "workers", "device", "timeouts", "max_failed"):
+        for key in ("store", "workers", "device", "timeouts", "resume", "max_failed"):
             if getattr(each.settings, key) != getattr(first, key):
                 raise UsageError(f"{key} must be the same in all studies of one command", "one command for each")
 
@@ -215,7 +215,7 @@ def _pool(asked: Asked, orders: Iterable[StudyOrder]) -> ProcessPool:
     settings, stores = asked.settings, asked.stores
     times = settings.timeouts
     warm = tuple(dict.fromkeys((order.spec.run.data, order.spec.run.embedding.digest) for order in orders))
-    limits = Limits(times.beat, times.silence, times.epoch, times.grace)
+    limits = Limits(times.beat, times.silence, times.epoch, times.grace, settings.resume.after, settings.resume.every)
     return local_pool(settings.workers, settings.device, limits, cache=stores.cache, logs=stores.logs, warm=warm)
 
 

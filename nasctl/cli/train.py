@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from nasctl.config.settings import Settings
     from nasctl.experiments.pools import Cells
     from nasctl.experiments.resolve import Resolved
-    from nasctl.experiments.run import Outcome, Workplace
+    from nasctl.experiments.run import Outcome, Resumption, Workplace
     from nasctl.specs import RunSpec, Value
     from nasctl.tracking.records import EpochRecord, RunRecord
     from nasctl.tracking.store import MlflowTracker
@@ -32,6 +36,8 @@ __all__ = ["train"]
 
 THREADS = 1
 """As in a worker: equal settings give equal bits, whoever trains."""
+
+STOPPING = b"stopping after this epoch; Ctrl-C again to stop at once\n"
 
 EXAMPLES = """
 nasctl train                             BiLSTM-Max on generated pairs
@@ -141,17 +147,20 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.experiments import run as runs  # noqa: PLC0415 - as above
     from nasctl.files import canonical_json, write_atomically  # noqa: PLC0415 - as above
-    from nasctl.specs import ARCHITECTURE  # noqa: PLC0415 - as above
+    from nasctl.specs import ARCHITECTURE, run_digest  # noqa: PLC0415 - as above
     from nasctl.tracking.records import TrialEntry  # noqa: PLC0415 - as above
     from nasctl.tracking.tags import label_tags  # noqa: PLC0415 - as above
     from nasctl.tuning.outcomes import named  # noqa: PLC0415 - as above
+    from nasctl.workers.jobs import RESUME  # noqa: PLC0415 - as above
 
     torch.set_num_threads(THREADS)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     workplace = runs.Workplace(stores.cache, device, THREADS)
     spec = resolved.run
     name = run_name(resolved.labels, spec.training.seed)
-    outcome = _followed(name, spec, workplace)
+    scratch = stores.scratch(run_digest(spec))
+    resumption = runs.Resumption(scratch / RESUME, settings.resume.after, settings.resume.every)
+    outcome = _followed(name, spec, workplace, resumption)
     record = replace(outcome.record, role="final")
     with tempfile.TemporaryDirectory(prefix="train-", dir=stores.root) as folder:
         config = Path(folder) / "config.yaml"
@@ -170,33 +179,56 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
             params[ARCHITECTURE] = cells.names[0]
             record = named(record, cells.pool, params)
         entry = TrialEntry(0, params, record, label_tags(resolved.labels))
-        return Result(name, record, tracker.log_run(name, entry, artifacts))
+        result = Result(name, record, tracker.log_run(name, entry, artifacts))
+    shutil.rmtree(scratch, ignore_errors=True)
+    return result
 
 
-def _followed(name: str, spec: RunSpec, workplace: Workplace) -> Outcome:
-    """Train to the end, with a line per epoch. Raises StoppedError, with nothing kept, if it is interrupted."""
+def _followed(name: str, spec: RunSpec, workplace: Workplace, resumption: Resumption) -> Outcome:
+    """Train to the end, with a line per epoch.
+
+    Raises StoppedError after Ctrl-C or SIGTERM: the first ends the run after its epoch, a second one at once.
+    """
     from nasctl.experiments import run as runs  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.stopping import Stages  # noqa: PLC0415 - as above
 
-    epochs: Generator[EpochRecord, None, Outcome] = runs.train(spec, workplace, "final")
+    epochs: Generator[EpochRecord, None, Outcome] = runs.train(spec, workplace, "final", resumption)
     click.echo(f"{name}: at most {counted(spec.training.epochs, 'epoch')} on {workplace.device}", err=True)
-    last, seconds = 0, 0.0
-    try:
-        while True:
-            epoch = next(epochs)
-            click.echo(_epoch_line(epoch, seconds), err=True)
-            last, seconds = epoch.epoch, epoch.seconds
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
-    except KeyboardInterrupt:
-        raise StoppedError(f"stopped after epoch {last}; nothing is kept", "the same command begins again") from None
+    signals = itertools.count(1)
+    last, began = 0, time.monotonic()
+    with Stages(lambda: _stopping(next(signals))) as stages:
+        try:
+            while not stages.stage:
+                epoch = next(epochs)
+                if last == 0 and epoch.epoch > 1:
+                    click.echo(f"it went on after epoch {epoch.epoch - 1}", err=True)
+                now = time.monotonic()
+                click.echo(_epoch_line(epoch, now - began), err=True)
+                last, began = epoch.epoch, now
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        except KeyboardInterrupt:
+            where = "its last checkpoint"
+        else:
+            epochs.close()  # between two epochs, so that the run leaves what is needed to go on
+            where = "there"
+    hint = f"the same command goes on from {where}" if resumption.path.exists() else "the same command begins again"
+    raise StoppedError(f"stopped after epoch {last}", hint, stages.number)
 
 
-def _epoch_line(epoch: EpochRecord, since: float) -> str:
-    """One epoch; `since` are the run's seconds at its beginning."""
+def _stopping(signals: int) -> None:
+    """Answer a signal. Raises KeyboardInterrupt from the second one on."""
+    if signals > 1:
+        raise KeyboardInterrupt
+    os.write(2, STOPPING)  # in a handler: what is being printed just now may hold print's locks
+
+
+def _epoch_line(epoch: EpochRecord, seconds: float) -> str:
+    """One epoch, and how long it took."""
     loss = "not finite" if epoch.loss is None else f"{epoch.loss:.4f}"
     scores = ",".join(f" {name} {100 * value:.2f}" for name, value in epoch.dev.items())
-    return f"epoch {epoch.epoch:3d}  loss {loss}  dev{scores}  {duration(epoch.seconds - since)}"
+    return f"epoch {epoch.epoch:3d}  loss {loss}  dev{scores}  {duration(seconds)}"
 
 
 def run_name(labels: dict[str, str], seed: int) -> str:

@@ -19,9 +19,10 @@ from nasctl.specs import (
     SamplerSpec,
 )
 
-__all__ = ["SETTINGS", "DataSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
+__all__ = ["SETTINGS", "DataSettings", "ResumeSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
 
 Seconds = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,6 +67,14 @@ class Timeouts:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ResumeSettings:
+    """How old a run must be to leave a resume checkpoint, and the least time between two of them."""
+
+    after: NotNegative
+    every: NotNegative
+
+
+@dataclass(frozen=True, config=STRICT)
 class Settings:
     """Everything that a command can be asked for. Its defaults are conf/'s, there are none here."""
 
@@ -87,6 +96,7 @@ class Settings:
     data: DataSettings
     store: StoreSettings
     timeouts: Timeouts
+    resume: ResumeSettings
 
 
 SETTINGS = TypeAdapter(Settings)

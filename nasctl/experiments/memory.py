@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,18 +18,23 @@ class PeakMemory:
 
     def __init__(self, device: str) -> None:
         self._cuda = device.startswith("cuda")
+        self._earlier: dict[str, int] = {}
         self.device_name = torch.cuda.get_device_name(device) if self._cuda else "cpu"
         with contextlib.suppress(OSError):  # Linux takes the peak back to what is resident now; elsewhere it stays
             _RESET.write_text("5")
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
 
+    def add(self, earlier: Mapping[str, int]) -> None:
+        """Let the peak be no lower than that of an earlier attempt."""
+        self._earlier = dict(earlier)
+
     def peak(self) -> dict[str, int]:
         """Bytes: `host_rss_bytes`, and on a GPU `device_bytes`."""
         measured = {"host_rss_bytes": _host_peak()}
         if self._cuda:
             measured["device_bytes"] = torch.cuda.max_memory_allocated()
-        return measured
+        return {kind: max(now, self._earlier.get(kind, 0)) for kind, now in measured.items()}
 
 
 def _host_peak() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import platform
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,14 +25,15 @@ from nasctl.embeddings import vectors
 from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import MachineError
 from nasctl.experiments.memory import PeakMemory
+from nasctl.experiments.resuming import Progress, Resumption, origin_of
 from nasctl.models import MODELS
 from nasctl.models.parts import PairBatch, WordLookup, initialise
 from nasctl.specs import Role, RunSpec, cells_recorded, run_digest
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.training.checkpoints import load_weights, save_weights
-from nasctl.training.loop import fit, predict
+from nasctl.training.loop import copied, fit, predict
 
-__all__ = ["Evaluation", "Outcome", "Prediction", "Workplace", "evaluate", "save_weights", "train"]
+__all__ = ["Evaluation", "Outcome", "Prediction", "Resumption", "Workplace", "evaluate", "save_weights", "train"]
 
 
 class Workplace:
@@ -107,16 +108,26 @@ def build(spec: RunSpec, workplace: Workplace) -> PairModel:
     return PairModel(embed, body).to(workplace.device)
 
 
-def train(spec: RunSpec, workplace: Workplace, role: Role) -> Generator[EpochRecord, None, Outcome]:
-    """Train `spec` to its end, telling each epoch; the record holds dev metrics only."""
+def train(
+    spec: RunSpec, workplace: Workplace, role: Role, resumption: Resumption | None = None
+) -> Generator[EpochRecord, None, Outcome]:
+    """Train `spec` to its end, telling each epoch; the record holds dev metrics only.
+
+    With a `resumption` it goes on where an earlier attempt was left, and can be left itself: close the generator, or
+    kill the process. On a CPU the outcome has the same bits then but for what it cost, seconds and memory, and for
+    `counts`, which tells how often the run was `resumed`; the attempts' seconds add up, but for what was lost.
+    """
     clock, memory = _Clock(), PeakMemory(workplace.device)
     corpus, metric = workplace.corpus(spec.data), METRICS[spec.metric]
-    model = build(spec, workplace)
+    splits, model = corpus.splits, build(spec, workplace)
+    origin = origin_of(spec, model, workplace.device, workplace.threads)
+    left = resumption.load(origin) if resumption is not None else None
+    progress, weights, diverged = Progress(), {}, False
+    if left is not None:
+        progress, weights = replace(left.progress, resumed=left.progress.resumed + 1), left.weights
+        clock.add(progress.seconds)
+        memory.add(progress.memory)
     clock.lap("load")
-    history: list[EpochRecord] = []
-    best, constant, diverged = None, 0, False
-    weights: dict[str, Tensor] = {}
-    splits = corpus.splits
     for epoch in fit(
         model,
         splits["train"],
@@ -125,38 +136,50 @@ def train(spec: RunSpec, workplace: Workplace, role: Role) -> Generator[EpochRec
         task=corpus.task,
         metric=spec.metric,
         device=workplace.device,
+        state=left.state if left is not None else None,
     ):
         clock.lap("train")
         told = EpochRecord(epoch.number, None if epoch.diverged else epoch.loss, epoch.dev, clock.elapsed())
-        history.append(told)
-        constant += epoch.constant
         diverged = epoch.diverged
         if epoch.improved:
-            best, weights = told, {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
-        yield told
+            weights = copied(model.state_dict())
+        progress = replace(
+            progress,
+            history=(*progress.history, told),
+            best_epoch=epoch.number if epoch.improved else progress.best_epoch,
+            constant=progress.constant + epoch.constant,
+            seconds=dict(clock.seconds),
+            memory=memory.peak(),
+        )
+        if resumption is None or diverged:
+            yield told
+            continue
+        with resumption.kept(origin, epoch.state, weights, progress):
+            yield told
     clock.lap("train")
+    best = progress.best
     record = RunRecord(
         digest=run_digest(spec),
         role=role,
         state="diverged" if diverged else "finished",
-        reason=f"loss not finite in epoch {len(history)}" if diverged else "",
+        reason=f"loss not finite in epoch {len(progress.history)}" if diverged else "",
         metric=spec.metric,
         value=metric.worst if diverged or best is None else best.dev[spec.metric],
         dev={} if best is None else best.dev,
         test={},
-        epochs=len(history),
-        best_epoch=0 if best is None else best.epoch,
+        epochs=len(progress.history),
+        best_epoch=progress.best_epoch,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         cells=cells_recorded(spec),
         seconds=clock.seconds,
         memory=memory.peak(),
-        counts={"constant_predictions": constant},
+        counts={"constant_predictions": progress.constant, "resumed": progress.resumed},
         device=memory.device_name,
         threads=workplace.threads,
         backend=backends(model, workplace.device),
         result_version=spec.result_version,
         versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
-        history=tuple(history),
+        history=progress.history,
     )
     return Outcome(record, weights)
 
@@ -212,8 +235,12 @@ class _Clock:
     """Seconds by phase: a lap ends a phase and begins the next."""
 
     def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
         self.seconds: dict[str, float] = {}
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count what an earlier attempt took as well."""
+        self.seconds |= {phase: self.seconds.get(phase, 0.0) + more for phase, more in seconds.items()}
 
     def lap(self, phase: str) -> None:
         now = time.monotonic()
@@ -221,4 +248,4 @@ class _Clock:
         self._last = now
 
     def elapsed(self) -> float:
-        return time.monotonic() - self._start
+        return sum(self.seconds.values()) + time.monotonic() - self._last

@@ -34,9 +34,9 @@ class RunRecord:
     `dev` and `test` hold every metric at the best epoch (`test` is empty but for roles final and reseed). `seconds` is
     busy time by phase (load, train, evaluate); `memory` peak bytes (host_rss_bytes, device_bytes). `cells` has an entry
     per recurrent layer: {"code": its text, "digest"}, or its name in the pool as "code" and its "text" beside; all are
-    "lstm" for an LSTM. `counts` holds what must not be silent, such as `constant_predictions`, and of
-    an evaluation how many rows it predicted (`dev_rows`, `test_rows`). `versions` are tags
-    (python, torch, nasctl), no part of any identity.
+    "lstm" for an LSTM. `counts` holds what must not be silent: `constant_predictions`, how often the run was `resumed`,
+    and of an evaluation how many rows it predicted (`dev_rows`, `test_rows`). `versions` are tags (python, torch,
+    nasctl), no part of any identity.
     """
 
     digest: str

@@ -1,14 +1,16 @@
 """One training: a generator of epochs with early stopping, and the prediction pass.
 
 Everything random comes from the run's seed by name (data order, dropout masks), so that on a CPU the same spec gives
-the same bits, whatever ran before it in the process.
+the same bits, whatever ran before it in the process. The streams are keyed by epoch, so what a training is between two
+epochs can be said in one value, `State`, from which `fit` goes on as if it had never stopped.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,10 +37,27 @@ LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
+class State:
+    """A training at the end of an epoch; tensors are copies, on the CPU.
+
+    `best` is the best dev metric so far, its sign such that higher is better; `moments` are the optimiser's tensors by
+    the place of their parameter among those trained on: "3/exp_avg". What is drawn depends on the seed and the epoch
+    alone, so no random state is in it.
+    """
+
+    epoch: int
+    best: float
+    best_epoch: int
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Epoch:
     """What one epoch gave: mean training loss, dev metrics, and whether the optimised one is the best so far.
 
-    `diverged`: a loss or a prediction was not finite; it is the last epoch then.
+    `diverged`: a loss or a prediction was not finite; it is the last epoch then. `state` copies the training as it is
+    now; call it before the next epoch begins, and not after one that diverged.
     """
 
     number: int
@@ -47,22 +66,38 @@ class Epoch:
     constant: bool
     improved: bool
     diverged: bool
+    state: Callable[[], State] = field(repr=False, compare=False)
 
 
 def fit(
-    model: nn.Module, train: Split, dev: Split, spec: TrainingSpec, *, task: Task, metric: Metric, device: str
+    model: nn.Module,
+    train: Split,
+    dev: Split,
+    spec: TrainingSpec,
+    *,
+    task: Task,
+    metric: Metric,
+    device: str,
+    state: State | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` in place; one Epoch after each pass over `train`, until `spec.epochs` or `spec.patience` ends it.
 
-    Whoever wants the best weights copies them when an epoch says `improved`. Equal dev scores: the earlier epoch.
+    Whoever wants the best weights copies them when an epoch says `improved`. Equal dev scores: the earlier epoch. With
+    a `state` it goes on after that epoch, on a CPU with the same bits.
     """
     optimiser = torch.optim.AdamW(parameter_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
+    done, best, best_epoch = 0, -math.inf, 0
+    if state is not None:
+        done, best, best_epoch = state.epoch, state.best, state.best_epoch
+        model.load_state_dict(state.weights)
+        restore(optimiser, state.moments)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     loss_of = LOSSES[spec.loss]
     streams = Streams(spec.seed, device, ("dropout",))
     sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
-    best, best_epoch = -math.inf, 0
-    for number in range(1, spec.epochs + 1):
+    for number in range(done + 1, spec.epochs + 1):
+        if number - 1 - best_epoch >= spec.patience:
+            return
         model.train()
         masks = streams.of(number)
         total = torch.zeros((), device=device)
@@ -75,16 +110,47 @@ def fit(
             total += loss.detach() * len(rows)
         mean_loss = float(total) / len(train)
         predicted = predict(model, dev, task, device) if math.isfinite(mean_loss) else None
-        if predicted is None or not np.isfinite(predicted).all():
-            yield Epoch(number, mean_loss, {}, constant=False, improved=False, diverged=True)
-            return
-        scores = score(task, dev.labels, predicted)
-        improved = sign * scores[metric] > best
+        diverged = predicted is None or not np.isfinite(predicted).all()
+        scores = {} if predicted is None or diverged else score(task, dev.labels, predicted)
+        improved = not diverged and sign * scores[metric] > best
         if improved:
             best, best_epoch = sign * scores[metric], number
-        yield Epoch(number, mean_loss, scores, constant=is_constant(predicted), improved=improved, diverged=False)
-        if number - best_epoch >= spec.patience:
+        yield Epoch(
+            number,
+            mean_loss,
+            scores,
+            constant=predicted is not None and not diverged and is_constant(predicted),
+            improved=improved,
+            diverged=diverged,
+            state=functools.partial(state_of, model, optimiser, number, best, best_epoch),
+        )
+        if diverged:
             return
+
+
+def state_of(model: nn.Module, optimiser: torch.optim.Optimizer, epoch: int, best: float, best_epoch: int) -> State:
+    """The training as it is now, at the end of `epoch`."""
+    return State(epoch, best, best_epoch, copied(model.state_dict()), moments(optimiser))
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU that no further training moves."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copies of the optimiser's tensors, as `State` has them. A parameter that never had a gradient has none."""
+    held: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
+    return copied({f"{place}/{name}": tensor for place, each in held.items() for name, tensor in each.items()})
+
+
+def restore(optimiser: torch.optim.Optimizer, held: Mapping[str, Tensor]) -> None:
+    """Give an optimiser that has just been made the tensors of another's `moments`."""
+    by_place: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in held.items():
+        place, _, kind = name.partition("/")
+        by_place.setdefault(int(place), {})[kind] = tensor.clone()  # or the optimiser would move those of the state
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": by_place})
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

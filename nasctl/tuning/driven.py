@@ -182,6 +182,7 @@ class DrivenStudy:
         elif task.purpose == "again":
             if sha256 is not None:
                 self._folder.place(Kept(task.asked.number, task.asked.digest, sha256))
+            self._folder.clear(str(task.asked.number))
             yield from self._advance()
         else:
             yield from self._finish(task.asked.number, record)

@@ -5,6 +5,7 @@ A fault of the kind that ends a process ends the scheduler, too.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -21,8 +22,26 @@ class InProcessPool:
 
     slots = 1
 
-    def __init__(self, *, cache: Path, device: str = "cpu", threads: int = 1) -> None:
-        self._start = Start(PROTOCOL, str(cache), device, threads, beat=0.0, grace=0.0, warm=())
+    def __init__(
+        self,
+        *,
+        cache: Path,
+        device: str = "cpu",
+        threads: int = 1,
+        resume_after: float = math.inf,
+        resume_every: float = 0.0,
+    ) -> None:
+        self._start = Start(
+            protocol=PROTOCOL,
+            cache=str(cache),
+            device=device,
+            threads=threads,
+            beat=0.0,
+            grace=0.0,
+            resume_after=resume_after,
+            resume_every=resume_every,
+            warm=(),
+        )
         self._executor = Executor(self._start)
         self._work: Generator[Epoch | Done | Failed, None, None] | None = None
         self._told: deque[PoolEvent] = deque()

@@ -32,6 +32,9 @@ MAX_MESSAGE_CHARACTERS, MAX_TRACEBACK_CHARACTERS = 2_000, 20_000
 PREDICTIONS = "predictions.jsonl"
 """What an evaluation leaves in its scratch folder: one line per row of dev and test."""
 
+RESUME = "resume.safetensors"
+"""What a run leaves in its scratch folder, to go on from; gone with the folder once its trial is told."""
+
 _STATM = Path("/proc/self/statm")
 
 
@@ -93,7 +96,10 @@ class Executor:
 
     def _run(self, job: Job, spec: RunSpec) -> Work:
         run = importlib.import_module("nasctl.experiments.run")
-        outcome = yield from run.train(spec, self._place(), job.role)
+        place = self._place()
+        path, start = Path(job.scratch) / RESUME, self._start
+        resumption = run.Resumption(path, start.resume_after, start.resume_every)
+        outcome = yield from run.train(spec, place, job.role, resumption)
         about = {"digest": outcome.record.digest}
         save = (lambda path: run.save_weights(path, outcome.weights, about)) if outcome.weights else None
         return Result(outcome.record, save)

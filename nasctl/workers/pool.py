@@ -17,16 +17,19 @@ LossReason = Literal["crashed", "silent", "stuck", "protocol"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a worker is waited for, in seconds.
+    """How long a worker is waited for, and what it may lose, in seconds.
 
     It gives a sign of life every `beat`; without one for `silence` it is taken for dead. An epoch, or getting ready,
-    may take `epoch`. After a request to stop it has `grace`.
+    may take `epoch`. After a request to stop it has `grace`. A run older than `resume_after` leaves a resume checkpoint
+    every `resume_every` at most.
     """
 
     beat: float
     silence: float
     epoch: float
     grace: float
+    resume_after: float
+    resume_every: float
 
 
 @dataclass(frozen=True)

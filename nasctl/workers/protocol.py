@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from nasctl.specs import Role
 from nasctl.tracking.records import EpochRecord, RunRecord
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever a message changes; the two sides must agree."""
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -48,8 +48,9 @@ class Start:
     """How this worker shall work: answer to `Hello`, answered by `Ready`.
 
     `cache` is the folder of prepared data; `device` is "cpu" or "cuda" (the one that the worker can see). A sign of
-    life is wanted every `beat` seconds; `grace` is how long the worker lives at most after its input has ended. `warm`
-    names (data, embedding) digests to be opened before `Ready`; with any of them torch is loaded, too.
+    life is wanted every `beat` seconds; `grace` is how long the worker lives at most after its input has ended. A run
+    older than `resume_after` seconds leaves a resume checkpoint every `resume_every` seconds at most. `warm` names
+    (data, embedding) digests to be opened before `Ready`; with any of them torch is loaded, too.
     """
 
     protocol: int
@@ -58,6 +59,8 @@ class Start:
     threads: int
     beat: float
     grace: float
+    resume_after: float
+    resume_every: float
     warm: tuple[tuple[str, str], ...]
     type: Literal["start"] = "start"
 

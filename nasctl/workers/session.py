@@ -6,6 +6,7 @@ process group with it, even if the main thread hangs.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -110,12 +111,11 @@ class Session:
 
     def _work(self, executor: Executor, job: Job) -> None:
         self._at = job
-        told = executor.perform(job)
-        for message in told:
-            self._sender.send(message)
-            if self._stopping and message.type == "epoch":
-                told.close()
-                return
+        with contextlib.closing(executor.perform(job)) as told:  # closed, a run leaves what is needed to go on
+            for message in told:
+                self._sender.send(message)
+                if self._stopping and message.type == "epoch":
+                    return
         self._at = None
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:

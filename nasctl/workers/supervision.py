@@ -205,7 +205,17 @@ class ProcessPool:
             )
         slot, limits = worker.process.slot, self._limits
         worker.process.send(
-            Start(PROTOCOL, str(self._cache), slot.device, slot.threads, limits.beat, limits.grace, self._warm)
+            Start(
+                protocol=PROTOCOL,
+                cache=str(self._cache),
+                device=slot.device,
+                threads=slot.threads,
+                beat=limits.beat,
+                grace=limits.grace,
+                resume_after=limits.resume_after,
+                resume_every=limits.resume_every,
+                warm=self._warm,
+            )
         )
 
     def _follow(self, worker: _Worker, told: Epoch | Done | Kept | Failed | Stopped) -> None:

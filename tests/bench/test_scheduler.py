@@ -54,7 +54,7 @@ def drive(folder: Path, trials: int, seconds: float) -> tuple[list[tuple[float, 
 
     The tracker's thread may lag behind the trials, so only the second time is that of the whole study.
     """
-    limits = Limits(beat=10.0, silence=60.0, epoch=60.0, grace=10.0)
+    limits = Limits(beat=10.0, silence=60.0, epoch=60.0, grace=10.0, resume_after=120.0, resume_every=60.0)
     store = StudyStore(f"sqlite:///{folder}/studies.db")
     scheduler = Scheduler(
         [StudyOrder(study(folder, "random", trials), "study: bench\n", "noop", {"seconds": seconds})],

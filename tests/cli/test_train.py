@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -213,19 +215,45 @@ def test_transferred_rows_have_the_scores_of_table_2():
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_training_keeps_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_goes_on_with_the_same_command(nasctl, store, monkeypatch, number, code):
+    command = ("train", *TINY, "training.epochs=4", "--json")
+    line = module._epoch_line
+
+    def interrupted(*said):
+        os.kill(os.getpid(), number)
+        return line(*said)
+
+    monkeypatch.setattr(module, "_epoch_line", interrupted)
+    stopped = nasctl(*command)
+    assert stopped.exit_code == code
+    assert "stopped after epoch 1" in stopped.stderr
+    assert "the same command goes on from there" in stopped.stderr
+    (left,) = (store / "scratch").glob("*/*")
+    monkeypatch.setattr(module, "_epoch_line", line)
+    result = nasctl(*command)
+    assert result.exit_code == 0
+    assert "went on after epoch 1" in result.stderr
+    assert left.parent.name == json.loads(result.stdout)["digest"]
+    assert not left.parent.exists()
+
+
+def test_a_second_signal_ends_a_run_at_once(tmp_path, monkeypatch):
     import tiny
 
     from nasctl.experiments import run as runs
 
-    def interrupted(*_):
+    def twice(*_):
         yield EpochRecord(1, 0.5, {"pearson": 0.1}, 1.0)
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it went on")
 
-    monkeypatch.setattr(runs, "train", interrupted)
-    with pytest.raises(StoppedError, match="stopped after epoch 1; nothing is kept") as caught:
-        module._followed("x", tiny.run_spec(tmp_path), runs.Workplace(tmp_path, "cpu", 1))
-    assert caught.value.exit_code == 130
+    monkeypatch.setattr(runs, "train", twice)
+    resumption = runs.Resumption(tmp_path / "none", 0.0, 0.0)
+    with pytest.raises(StoppedError, match="stopped after epoch 1") as caught:
+        module._followed("x", tiny.run_spec(tmp_path), runs.Workplace(tmp_path, "cpu", 1), resumption)
+    assert (caught.value.exit_code, caught.value.hint) == (130, "the same command begins again")
 
 
 def test_a_run_that_diverged_is_logged_and_said(nasctl, store):
@@ -260,5 +288,5 @@ def test_names_say_what_a_run_is(labels, name):
 
 def test_epoch_lines_tell_the_seconds_of_that_epoch():
     epoch = EpochRecord(7, 0.123456, {"pearson": 0.5}, 12.0)
-    assert module._epoch_line(epoch, 9.5) == "epoch   7  loss 0.1235  dev pearson 50.00  2.5 s"
+    assert module._epoch_line(epoch, 2.5) == "epoch   7  loss 0.1235  dev pearson 50.00  2.5 s"
     assert "not finite" in module._epoch_line(replace(epoch, loss=None, dev={}), 9.5)

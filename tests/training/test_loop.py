@@ -112,3 +112,20 @@ def test_both_sentences_are_stacked_and_padded_to_the_longest():
         assert batch.tokens[: len(expected), column].tolist() == expected.tolist()
         assert (batch.tokens[len(expected) :, column] == 0).all()
     assert batch.real.sum(0).tolist() == batch.lengths.tolist()
+
+
+def test_a_state_goes_on_as_if_the_training_had_never_stopped_and_is_not_moved_by_it(tmp_path):
+    spec = run_spec(tmp_path)
+    workplace = Workplace(tmp_path, "cpu", 1)
+    data = workplace.corpus(spec.data)
+    splits, more = data.splits, {"task": data.task, "metric": data.metric, "device": "cpu"}
+    whole = fit(build(spec, workplace), splits["train"], splits["dev"], spec.training, **more)
+    state = next(whole).state()
+    before = [tensor.clone() for tensor in (*state.weights.values(), *state.moments.values())]
+    for _ in range(2):
+        rest = fit(build(spec, workplace), splits["train"], splits["dev"], spec.training, **more, state=state)
+        told = [(epoch.number, epoch.loss, epoch.dev) for epoch in rest]
+        assert [number for number, *_ in told] == [2, 3]
+        after = (*state.weights.values(), *state.moments.values())
+        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert told == [(epoch.number, epoch.loss, epoch.dev) for epoch in whole]

@@ -17,7 +17,7 @@ from nasctl.tracking.records import EpochRecord
 from nasctl.workers.jobs import MAX_MESSAGE_CHARACTERS, Executor
 from nasctl.workers.protocol import MAX_LINE_BYTES, PROTOCOL, Drop, Keep, Start, encode
 
-START = Start(PROTOCOL, "cache", "cpu", 3, 10.0, 10.0, warm=())
+START = Start(PROTOCOL, "cache", "cpu", 3, 10.0, 10.0, 120.0, 60.0, warm=())
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ class FakeRun(types.ModuleType):
                 outer.opened.append(f"vectors {digest}")
 
         self.Workplace = Workplace
+        self.Resumption = lambda path, after, every: (path, after, every)
 
-    def train(self, spec, workplace, role):
+    def train(self, spec, workplace, role, resumption):
+        self.resumption = resumption
         try:
             yield EpochRecord(1, 0.5, {"pearson": 0.25}, 1.0)
             if self.error is not None:
@@ -110,6 +112,7 @@ def test_a_run_tells_its_epochs_and_keeps_its_weights_until_it_is_told(run, tmp_
     assert json.loads(path.read_text()) == [{"w": 1}, {"digest": done.record.digest}]
     assert kept.sha256 == file_sha256(path)
     assert executor.settle(Keep("s/0", 1, str(path))).type == "failed"
+    assert run.resumption == (tmp_path / "resume.safetensors", 120.0, 60.0)
     assert (run.places, sys.modules["torch"].threads) == ([(Path("cache"), "cpu", 3)], 3)
 
 

@@ -33,7 +33,7 @@ from nasctl.workers.protocol import (
 )
 
 MESSAGES = [
-    Start(PROTOCOL, "cache", "cpu", 1, 10.0, 10.0, (("d", "e"),)),
+    Start(PROTOCOL, "cache", "cpu", 1, 10.0, 10.0, 120.0, 60.0, (("d", "e"),)),
     job(seconds=0.5),
     Keep("s/0", 1, "scratch/best.safetensors"),
     Drop("s/0", 1),

@@ -31,7 +31,7 @@ from nasctl.workers.protocol import (
 )
 
 COMMAND = (sys.executable, "-P", "-m", "nasctl.workers.worker")
-START = Start(PROTOCOL, "cache", "cpu", 1, beat=60.0, grace=0.5, warm=())
+START = Start(PROTOCOL, "cache", "cpu", 1, beat=60.0, grace=0.5, resume_after=120.0, resume_every=60.0, warm=())
 
 
 class Spoken:
