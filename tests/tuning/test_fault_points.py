@@ -101,7 +101,7 @@ def killed_at(checkout):
 
 
 def tracker_of(root):
-    return MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "Default")
+    return MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "nasctl")
 
 
 def resume(root, trials=TRIALS, tracker=None):
