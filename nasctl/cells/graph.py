@@ -53,8 +53,10 @@ class Op(Enum):
     @property
     def commutes(self) -> bool:
         """Whether the order of what it reads is of no account."""
-        return self in {Op.LINEAR, Op.ADD, Op.MUL, Op.MEAN}
+        return self in COMMUTING
 
+
+COMMUTING = frozenset({Op.LINEAR, Op.ADD, Op.MUL, Op.MEAN})
 
 OPS: Mapping[str, Op] = {op.label: op for op in Op}
 
