@@ -21,18 +21,10 @@ nasctl baseline -m dataset=sick,stsb embedding=glove model=blm,esim --dry-run
 @click.command(cls=ExampleCommand, examples=EXAMPLES)
 @composed
 @settings_flags
-def baseline(
-    overrides: tuple[str, ...],
-    conf_dirs: tuple[str, ...],
-    *,
-    multirun: bool,
-    cfg: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def baseline(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], **flags: bool) -> None:
     """Tune LSTMs in a study, and test its best trial once.
 
     The sweep says what is searched; the paper's, of 500 trials, unless sweep=NAME says another. Ctrl-C stops cleanly,
     and the same command goes on. With -m several studies share the workers.
     """
-    run_studies("baseline", overrides, conf_dirs, multirun=multirun, cfg=cfg, dry_run=dry_run, as_json=as_json)
+    run_studies("baseline", overrides, conf_dirs, **flags)

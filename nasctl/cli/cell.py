@@ -264,6 +264,7 @@ def export(
     """
     from nasctl.compiler.export.folder import write_folder  # noqa: PLC0415 - --help need not pay for it
     from nasctl.compiler.export.trained import trained_layer  # noqa: PLC0415 - as above
+    from nasctl.models import MODELS  # noqa: PLC0415 - as above
     from nasctl.spaces.named import cell_of_word  # noqa: PLC0415 - as above
 
     named = cell_of_word(name)
@@ -273,7 +274,8 @@ def export(
 
         demand_packages()
     if weights is not None:
-        graph, trained = trained_layer(weights, layer, named.graph)
+        order = [name for row in MODELS.values() for name in row.recurrent]
+        graph, trained = trained_layer(weights, layer, named.graph, order)
     for path in write_folder(out, named.name, graph, origin=named.source, trained=trained, force=force):
         click.echo(path)
     if onnx:

@@ -22,19 +22,11 @@ nasctl tune sweep=demo cell=file cell.files=[mine.json]
 @click.command(cls=ExampleCommand, examples=EXAMPLES)
 @composed
 @settings_flags
-def tune(
-    overrides: tuple[str, ...],
-    conf_dirs: tuple[str, ...],
-    *,
-    multirun: bool,
-    cfg: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def tune(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], **flags: bool) -> None:
     """Tune a pool of cells in a study, and test its best trial once.
 
     cell= says where the cells come from, layers= where they stand: one letter per layer, C the cell, L an LSTM. Which
     cell of the pool it is, is tuned with the rest. The sweep says what that is: the paper's, of 200 trials, unless
     sweep=NAME says another. Ctrl-C stops cleanly, and the same command goes on.
     """
-    run_studies("tune", overrides, conf_dirs, multirun=multirun, cfg=cfg, dry_run=dry_run, as_json=as_json)
+    run_studies("tune", overrides, conf_dirs, **flags)

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model: how many recurrent layers, how many places of standard dropout, and the class that is it."""
+    """A model: the names of its recurrent layers in order, how many places of standard dropout, and its class."""
 
-    layers: int
+    recurrent: tuple[str, ...]
     places: int
     builder: str
 
+    @property
+    def layers(self) -> int:
+        """How many recurrent layers it has."""
+        return len(self.recurrent)
+
 
 MODELS: Mapping[str, ModelRow] = {
-    "blm": ModelRow(layers=1, places=2, builder="nasctl.models.blm:Blm"),
-    "esim": ModelRow(layers=2, places=2, builder="nasctl.models.esim:Esim"),
-    "bow": ModelRow(layers=0, places=2, builder="nasctl.models.bow:Bow"),
+    "blm": ModelRow(recurrent=("recurrent",), places=2, builder="nasctl.models.blm:Blm"),
+    "esim": ModelRow(recurrent=("encode", "compose"), places=2, builder="nasctl.models.esim:Esim"),
+    "bow": ModelRow(recurrent=(), places=2, builder="nasctl.models.bow:Bow"),
 }

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny import run_spec
 
+from nasctl.compiler.layer import RecurrentLayer
 from nasctl.data.corpus import Split
 from nasctl.experiments.run import Workplace, build
 from nasctl.models import MODELS
@@ -42,6 +43,12 @@ def test_a_prediction_does_not_depend_on_the_batch(built):
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5 * float(together.abs().max().clamp(min=1)))
     order = list(reversed(range(len(dev))))
     torch.testing.assert_close(scores(model, dev, order).flip(0), together, rtol=0, atol=1e-5)
+
+
+def test_its_recurrent_layers_are_called_as_its_row_says(built):
+    spec, _, model, _ = built
+    layers = [name for name, module in model.named_modules() if isinstance(module, RecurrentLayer)]
+    assert layers == [f"body.{name}" for name in MODELS[spec.model.name].recurrent]
 
 
 def test_every_parameter_is_trained(built):

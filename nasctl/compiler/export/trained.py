@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors
@@ -14,20 +14,18 @@ from nasctl.compiler.export.folder import Trained
 from nasctl.compiler.export.source import exported
 from nasctl.errors import UsageError, nearest
 
-ORDER = ("recurrent", "encode", "compose")
-"""What models call their recurrent layers, those first that data meet first."""
-
 DIRECTIONS = ("onward", "backward")
 
 
-def trained_layer(checkpoint: Path, layer: str, graph: CellGraph) -> tuple[CellGraph, Trained]:
+def trained_layer(checkpoint: Path, layer: str, graph: CellGraph, order: Sequence[str]) -> tuple[CellGraph, Trained]:
     """The weights of a layer, by its number (from 1) or name, and the cell under the keys that these weights have.
 
-    A run's weights stand under canonical keys, others under those of the cell as it was named. Raises UsageError if the
-    file holds no such layer, or one of another cell.
+    `order` holds what layers are called, those first that data meet first. A run's weights stand under canonical keys,
+    others under those of the cell as it was named. Raises UsageError if the file holds no such layer, or one of another
+    cell.
     """
     layers = _layers(checkpoint)
-    names = sorted(layers, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    names = sorted(layers, key=lambda name: (order.index(name) if name in order else len(order), name))
     if not names:
         raise UsageError(f"{checkpoint} has no recurrent layer", "a run of blm or esim leaves best.safetensors")
     known = {str(number): name for number, name in enumerate(names, 1)} | {name: name for name in names}
@@ -41,7 +39,7 @@ def trained_layer(checkpoint: Path, layer: str, graph: CellGraph) -> tuple[CellG
 
 
 def _layers(checkpoint: Path) -> Mapping[str, dict[str, Tensor]]:
-    """Every recurrent layer of a file: its name -> `onward.KEY` and `backward.KEY` -> weights."""
+    """Every recurrent layer of a file: the last part of its path -> `onward.KEY` and `backward.KEY` -> weights."""
     layers: dict[str, dict[str, Tensor]] = {}
     try:
         with safetensors.safe_open(checkpoint, framework="pt", device="cpu") as file:
@@ -49,7 +47,7 @@ def _layers(checkpoint: Path) -> Mapping[str, dict[str, Tensor]]:
                 for direction in DIRECTIONS:
                     path, found, key = name.partition(f".{direction}.")
                     if found:
-                        layers.setdefault(path, {})[f"{direction}.{key}"] = file.get_tensor(name)
+                        layers.setdefault(path.rpartition(".")[2], {})[f"{direction}.{key}"] = file.get_tensor(name)
     except (OSError, safetensors.SafetensorError) as error:
         raise UsageError(
             f"{checkpoint} is no readable safetensors file: {error}", "--weights best.safetensors"
