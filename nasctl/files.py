@@ -31,10 +31,14 @@ def file_sha256(path: Path) -> str:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write beside, flush to disk, rename: a reader sees the old file or the new one, never a part.
 
-    The file is the owner's only (mode 0600), as `tempfile` makes it.
+    The file is the owner's only (mode 0600), as `tempfile` makes it. Raises OSError that names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content.encode() if isinstance(content, str) else content)

@@ -17,7 +17,7 @@ import click
 import nasctl
 from nasctl.cli.examples import ExampleGroup
 from nasctl.config.groups import top_keys
-from nasctl.errors import NasctlError, StoppedError
+from nasctl.errors import MachineError, NasctlError, StoppedError
 
 __all__ = ["main"]
 
@@ -86,6 +86,10 @@ class CommandLine(ExampleGroup):
             if logging.getLogger("nasctl").isEnabledFor(logging.DEBUG):
                 raise
             code = _tell(str(error), error.hint, error.exit_code)
+        except OSError as error:  # a file or folder that the user named and that cannot be read or written
+            if error.filename is None or logging.getLogger("nasctl").isEnabledFor(logging.DEBUG):
+                raise
+            code = _tell(f"{error.filename}: {error.strerror}", "", MachineError.exit_code)
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -105,6 +106,29 @@ def test_our_errors_are_one_line_and_their_code(nasctl, failing, error, code):
 def test_line_breaks_in_a_message_do_not_break_the_line(nasctl, failing):
     failing(UsageError("one\ntwo.", " three\n"))
     assert nasctl("fail").stderr == "nasctl: one two; three\n"
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_code_4(nasctl, failing):
+    failing(PermissionError(errno.EACCES, "Permission denied", "/there/table.csv"))
+    result = nasctl("fail")
+    assert (result.exit_code, result.stderr) == (4, "nasctl: /there/table.csv: Permission denied\n")
+
+
+def test_an_os_error_without_a_file_is_a_bug(nasctl, failing):
+    failing(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+    with pytest.raises(ConnectionResetError):
+        nasctl("fail")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("export", "24", "--out", "F/folder"), ("draw", "24", "--out", "F/24.mmd"), ("draw", "24", "--out", "F/a/24.mmd")],
+)
+def test_an_output_folder_that_is_a_file_is_named(nasctl, tmp_path, arguments):
+    (tmp_path / "F").write_text("a file")
+    result = nasctl("cell", *(word.replace("F/", f"{tmp_path}/F/") for word in arguments))
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert f"{tmp_path}/F" in result.stderr
 
 
 def test_ctrl_c_anywhere_is_code_130(nasctl, failing):
