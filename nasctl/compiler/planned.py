@@ -151,10 +151,8 @@ class _Forward:
             case Fill():
                 return self.products.fill(action), (views(action.into),)
             case Sum():
-                return partial(_add, action.scale), (
-                    views(action.out),
-                    list(zip(*(views(arg, stacked=True) for arg in action.args), strict=True)),
-                )
+                blocks = [views(block) for arg in action.args for block in arg.apart()]
+                return partial(_add, action.scale), (views(action.out), list(zip(*blocks, strict=True)))
             case Pointwise():
                 spans, stacked = (action.out, *action.args), _mixed(action)
                 return OPERATIONS[action.op].forward, tuple(views(span, stacked=stacked) for span in spans)
@@ -261,21 +259,25 @@ def _mixed(action: Pointwise) -> bool:
     return any(arg.count != action.out.count for arg in action.args)
 
 
-def _add(scale: float, out: Tensor, parts: Sequence[Tensor]) -> None:
-    """`out` [n, G, H] = scale · the sum of all blocks of each part [n, G, count, H]."""
-    torch.sum(parts[0], -2, out=out)
-    for part in parts[1:]:
-        for block in part.unbind(-2):
-            out.add_(block)
+def _add(scale: float, out: Tensor, blocks: Sequence[Tensor]) -> None:
+    """`out` [n, G, H] = scale · the sum of all blocks, each [n, G, H]; one by one, which beats torch.sum on a CPU."""
+    if len(blocks) == 1:
+        torch.mul(blocks[0], scale, out=out)
+        return
+    torch.add(blocks[0], blocks[1], out=out)
+    for block in blocks[2:]:
+        out.add_(block)
     if scale != 1.0:
         out.mul_(scale)
 
 
 def _spread(scale: float, fresh: Sequence[bool], gradient: Tensor, into: Sequence[Tensor]) -> None:
     """The gradient [n, G, 1, H] of a sum for each of its blocks [n, G, count, H]."""
-    scaled = gradient * scale if scale != 1.0 else gradient
     for first, view in zip(fresh, into, strict=True):
-        (view.copy_ if first else view.add_)(scaled)
+        if first:
+            torch.mul(gradient.expand_as(view), scale, out=view)
+        else:
+            view.add_(gradient, alpha=scale)
 
 
 def _differentiation(
@@ -289,7 +291,8 @@ def _differentiation(
     for i, target in enumerate(targets):
         if target is None:
             continue
-        into, whole = gradients(target.span, stacked=stacked), target.span.count == action.out.count
+        whole = target.span.count == action.out.count
+        into = gradients(target.span, stacked=stacked and whole)
         if target.fresh and whole and spans.count(target.span) == 1:
             direct[i] = into
         else:
@@ -316,8 +319,12 @@ def _differentiate(
     *given, later = operands
     found = gradients(*given)
     for (i, fresh, summed), view in zip(rest, later, strict=True):
-        part = found[i].sum(-2, keepdim=True) if summed else found[i]
-        (view.copy_ if fresh else view.add_)(part)
+        parts = found[i].unbind(-2) if summed else (found[i],)
+        if fresh:
+            _add(1.0, view, parts)
+        else:
+            for part in parts:
+                view.add_(part)
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from nasctl.compiler.plan import Fill, Plan, Product, Span
 
 Whole = Callable[[Span], Tensor]
 
-GROUPED = 600
-"""Rows of the weight gradients that are computed in one product: wider ones were up to a third slower on a CPU."""
+GROUPED = 900
+"""Columns of the weight gradients that are computed in one product: wider ones were up to 40 % slower on a CPU."""
 
 
 class Products:
@@ -75,9 +75,9 @@ class Products:
             if wanted & set(product.weights):
                 source = values(product.source).to(self.operands)
                 for keys, blocks in _groups(product, self.weights[0][product.weights[0]].shape[0]):
-                    wide = _outer(gradients(blocks), source)  # [blocks·H, I], or [G, blocks·H, I]
-                    for key, part in zip(keys, wide.chunk(len(keys), -2), strict=True):
-                        found[key] = found[key] + part if key in found else part
+                    wide = _outer(source, gradients(blocks))  # [I, blocks·H], or [G, I, blocks·H]
+                    for key, part in zip(keys, wide.chunk(len(keys), -1), strict=True):
+                        found[key] = found[key] + part.mT if key in found else part.mT
         for action in actions:
             biases = action.biases if isinstance(action, Product | Fill) else ()
             if wanted & {key for keys in biases for key in keys}:
@@ -129,9 +129,12 @@ def _several(matrix: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda source: torch.bmm(source.transpose(0, 1), matrix).transpose(0, 1)
 
 
-def _outer(gradient: Tensor, source: Tensor) -> Tensor:
-    """Sum over tokens of gradient [N, G, H] times source [N, G, I]: [H, I], or [G, H, I], in the gradient's type."""
+def _outer(source: Tensor, gradient: Tensor) -> Tensor:
+    """Sum over tokens of source [N, G, I] times gradient [N, G, H]: [I, H], or [G, I, H], in the gradient's type.
+
+    This way round because it was up to a fifth faster on a CPU than its transpose.
+    """
     operand = gradient.to(source.dtype)
     if gradient.dim() == 3:
-        return torch.bmm(operand.permute(1, 2, 0), source.transpose(0, 1)).to(gradient.dtype)
-    return torch.mm(operand.t(), source).to(gradient.dtype)
+        return torch.bmm(source.permute(1, 2, 0), operand.transpose(0, 1)).to(gradient.dtype)
+    return torch.mm(source.t(), operand).to(gradient.dtype)
