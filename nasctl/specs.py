@@ -334,6 +334,10 @@ class StudySpec:
     model, cell, layers, sweep) are for people and tags only. `trials`, `in_flight`, `retries` and `labels` are no part
     of the identity; `in_flight` is recorded. `pool` is None where every layer is an LSTM; of a pool of several cells
     the hyperparameter `architecture` chooses one.
+
+    The first trials take the settings in `enqueued`, one each; the sampler draws what they leave open. With a
+    `generation`, trials are asked for in groups of that many, each group when the one before has ended, so that what
+    is drawn never depends on which worker was faster.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -345,6 +349,8 @@ class StudySpec:
     in_flight: Positive
     retries: Annotated[int, Field(ge=0)]
     labels: dict[str, str]
+    enqueued: tuple[dict[str, Value], ...] = ()
+    generation: Positive | None = None
 
 
 STUDY = TypeAdapter(StudySpec)
@@ -360,6 +366,7 @@ def study_identity(spec: StudySpec) -> dict[str, Any]:
         "space": {name: domain for name, domain in whole["space"] if name != ARCHITECTURE},  # the pool says it
         "order": searched,
         "sampler": whole["sampler"],
+        **{part: whole[part] for part in ("enqueued", "generation") if whole[part]},
     }
     if spec.pool is None:
         return identity

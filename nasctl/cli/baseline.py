@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.options import composed, settings_flags
+from nasctl.cli.options import composed, study_flags
 from nasctl.cli.studies import run_studies
 
 __all__ = ["baseline"]
@@ -20,7 +20,7 @@ nasctl baseline -m dataset=sick,stsb embedding=glove model=blm,esim --dry-run
 
 @click.command(cls=ExampleCommand, examples=EXAMPLES)
 @composed
-@settings_flags
+@study_flags
 def baseline(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], **flags: bool) -> None:
     """Tune LSTMs in a study, and test its best trial once.
 

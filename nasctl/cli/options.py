@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
 
-__all__ = ["OverrideType", "composed", "compositions", "settings_flags", "settings_of", "show_configurations"]
+__all__ = [
+    "OverrideType",
+    "composed",
+    "compositions",
+    "settings_flags",
+    "settings_of",
+    "show_configurations",
+    "study_flags",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,6 +67,14 @@ def settings_flags(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def study_flags(command: F) -> F:
+    """Give a command the flags of settings, and what may be done with its studies."""
+    deterministic = click.option(
+        "--deterministic", is_flag=True, help="Draw trials in groups: no worker's speed decides on them."
+    )
+    return deterministic(settings_flags(command))
 
 
 def compositions(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, multirun: bool) -> list[Composition]:

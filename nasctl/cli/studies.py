@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from nasctl.specs import Domain, PoolCell, StudySpec, Task
     from nasctl.tuning.driven import StudyOrder
     from nasctl.tuning.events import StudyEnded
-    from nasctl.workers.supervision import ProcessPool
+    from nasctl.workers.pool import Pool
 
 __all__ = ["run_studies"]
 
@@ -51,8 +52,10 @@ def run_studies(
     cfg: bool,
     dry_run: bool,
     as_json: bool,
+    deterministic: bool,
 ) -> None:
     """What `nasctl COMMAND` does (baseline or tune): print its settings or its plan, or drive its studies."""
+    overrides += ("deterministic=true",) if deterministic else ()
     every = compositions(overrides, conf_dirs, multirun=multirun)
     if cfg:
         show_configurations(every, as_json=as_json)
@@ -108,20 +111,19 @@ def _check_command(command: str, cell: str) -> None:
         )
 
 
+def _slots(settings: Settings) -> int:
+    """How many jobs run at a time."""
+    from nasctl.workers.local import local_slots  # noqa: PLC0415 - --help need not pay for it
+
+    return 1 if settings.pool == "inprocess" else len(local_slots(settings.workers, settings.device, os.environ))
+
+
 def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[str, Domain], ...]:
     from nasctl.config.space import expand_space  # noqa: PLC0415 - --help need not pay for it
     from nasctl.models import MODELS  # noqa: PLC0415 - as above
 
     row = MODELS[settings.model.name]
     return expand_space(settings, row.layers, row.places, task, cells.names)
-
-
-def _slots(settings: Settings) -> int:
-    import os  # noqa: PLC0415 - --help need not pay for it
-
-    from nasctl.workers.local import local_slots  # noqa: PLC0415 - as above
-
-    return len(local_slots(settings.workers, settings.device, os.environ))
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -190,32 +192,42 @@ def _orders(asked: Sequence[Asked]) -> list[StudyOrder]:
 def _spec(asked: Asked, in_flight: int) -> StudySpec:
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.train import study_name  # noqa: PLC0415 - as above
+    from nasctl.config.space import expand_enqueued  # noqa: PLC0415 - as above
     from nasctl.specs import StudySpec  # noqa: PLC0415 - as above
 
     settings = asked.settings
     found = resolved(settings, asked.cells, asked.stores)
+    space = _space(settings, asked.cells, found.corpus.task)
     click.echo(told(found), err=True)
     return StudySpec(
         name=settings.study.name or study_name(found.labels),
         run=found.run,
         pool=asked.cells.pool,
-        space=_space(settings, asked.cells, found.corpus.task),
+        space=space,
         sampler=settings.sampler,
         trials=asked.trials,
         in_flight=in_flight,
         retries=settings.retries,
         labels={**found.labels, "sweep": asked.sweep},
+        enqueued=expand_enqueued(settings.study.enqueue, space),
+        generation=IN_FLIGHT if settings.deterministic else None,
     )
 
 
-def _pool(asked: Asked, orders: Iterable[StudyOrder]) -> ProcessPool:
-    from nasctl.workers.local import local_pool  # noqa: PLC0415 - --help need not pay for it
+def _pool(asked: Asked, orders: Iterable[StudyOrder]) -> Pool:
+    from nasctl.workers.inprocess import InProcessPool  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.workers.local import local_pool, local_slots  # noqa: PLC0415 - as above
     from nasctl.workers.pool import Limits  # noqa: PLC0415 - as above
 
     settings, stores = asked.settings, asked.stores
-    times = settings.timeouts
+    times, resume = settings.timeouts, settings.resume
+    if settings.pool == "inprocess":
+        (slot,) = local_slots(1, settings.device, os.environ)
+        return InProcessPool(
+            cache=stores.cache, device=slot.device, resume_after=resume.after, resume_every=resume.every
+        )
     warm = tuple(dict.fromkeys((order.spec.run.data, order.spec.run.embedding.digest) for order in orders))
-    limits = Limits(times.beat, times.silence, times.epoch, times.grace, settings.resume.after, settings.resume.every)
+    limits = Limits(times.beat, times.silence, times.epoch, times.grace, resume.after, resume.every)
     return local_pool(settings.workers, settings.device, limits, cache=stores.cache, logs=stores.logs, warm=warm)
 
 

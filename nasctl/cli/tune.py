@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.options import composed, settings_flags
+from nasctl.cli.options import composed, study_flags
 from nasctl.cli.studies import run_studies
 
 __all__ = ["tune"]
@@ -21,7 +21,7 @@ nasctl tune sweep=demo cell=file cell.files=[mine.json]
 
 @click.command(cls=ExampleCommand, examples=EXAMPLES)
 @composed
-@settings_flags
+@study_flags
 def tune(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], **flags: bool) -> None:
     """Tune a pool of cells in a study, and test its best trial once.
 

@@ -17,6 +17,7 @@ from nasctl.specs import (
     ModelSpec,
     Positive,
     SamplerSpec,
+    Value,
 )
 
 __all__ = ["SETTINGS", "DataSettings", "ResumeSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
@@ -30,12 +31,14 @@ class StudySettings:
     """A study's name (None: from its parts), its sweep's number of trials, and what it searches.
 
     In `space`, `hidden`, `dropout` and `variational_dropout` stand for one parameter per layer or place; None says that
-    a parameter is not searched after all. Both are empty where no sweep applies.
+    a parameter is not searched after all. Both are empty where no sweep applies. `enqueue` has the settings, whole or
+    in part, of the first trials.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
     space: dict[str, Domain | None]
     trials: Positive | None
+    enqueue: tuple[dict[str, Value], ...]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -93,6 +96,8 @@ class Settings:
     retries: Annotated[int, Field(ge=0)]
     max_failed: Annotated[int, Field(ge=0)]
     device: Literal["auto", "cpu", "cuda"]
+    pool: Literal["local", "inprocess"]
+    deterministic: bool
     data: DataSettings
     store: StoreSettings
     timeouts: Timeouts

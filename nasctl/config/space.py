@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from nasctl.config.settings import Settings
 from nasctl.data.metrics import LOSSES
 from nasctl.errors import UsageError, nearest
-from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange, LayerSpec, Task, TrainingSpec, Value
+from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange, IntRange, LayerSpec, Task, TrainingSpec, Value
 
-__all__ = ["expand_space"]
+__all__ = ["expand_enqueued", "expand_space"]
 
 ORDER = (
     "batch_size",
@@ -63,6 +63,41 @@ def expand_space(
     if len(pool) > 1:
         space.append((ARCHITECTURE, Choice("choice", tuple(sorted(pool)))))  # their order decides nothing
     return tuple(space)
+
+
+def expand_enqueued(
+    enqueued: Sequence[Mapping[str, Value]], space: Sequence[tuple[str, Domain]]
+) -> tuple[dict[str, Value], ...]:
+    """The settings of a study's first trials by the names of its space; `hidden` stands for `hidden_1`, `hidden_2`...
+
+    Raises UsageError for a parameter that is not searched, and for a value that its domain does not have.
+    """
+    domains = dict(space)
+    expanded = []
+    for place, asked in enumerate(enqueued):
+        found: dict[str, Value] = {}
+        for name, value in sorted(asked.items(), key=lambda item: item[0] in domains):  # hidden before hidden_2
+            key = f"study.enqueue[{place}].{name}"
+            names = [name] if name in domains else [each for each in domains if each.rpartition("_")[0] == name]
+            if not names:
+                raise UsageError(f"{key}: the study does not search it", nearest(name, domains))
+            for each in names:
+                found[each] = _member(key, value, domains[each])
+        expanded.append({name: found[name] for name in domains if name in found})
+    return tuple(expanded)
+
+
+def _member(key: str, value: Value, domain: Domain) -> Value:
+    """The value as the domain has it. Raises UsageError if it has none that is equal."""
+    if isinstance(domain, Choice):
+        same = [each for each in domain.choices if each == value and isinstance(each, str) == isinstance(value, str)]
+        if same:
+            return same[0]
+        raise UsageError(f"{key}: {value} is none of the choices", _listed(domain.choices))
+    whole = isinstance(domain, IntRange)
+    if isinstance(value, str) or (whole and value != int(value)) or not domain.low <= value <= domain.high:
+        raise UsageError(f"{key}: {value} is not between {domain.low} and {domain.high}")
+    return int(value) if whole else float(value)
 
 
 def _fitting(domain: Domain, task: Task | None) -> Domain:

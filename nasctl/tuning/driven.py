@@ -78,6 +78,8 @@ class DrivenStudy:
         self._pending = deque(trials.unfinished)
         self._out: set[tuple[Purpose, int]] = set()
         self._waiting = 0
+        self._generation = range(0)  # the numbers of the trials that may be asked for together
+        self._counted = 0  # trials before them that count
         self._kept: dict[int, Kept] = {}
         self._slots: dict[int, int] = {}
         self._late: Task | None = None  # "again" or "final", to be handed out
@@ -121,7 +123,11 @@ class DrivenStudy:
 
     def _next_trial(self) -> Task | None:
         while self._may_begin():
-            asked = self._pending.popleft() if self._pending else self.trials.ask()
+            if self.spec.generation is not None or not self._pending:
+                self._ask()
+            if not self._pending:
+                return None
+            asked = self._pending.popleft()
             if (hit := self._known.result(asked)) is not None:
                 self.trials.tell(hit)
                 return None  # to be made durable first
@@ -134,6 +140,25 @@ class DrivenStudy:
         in_flight = len(self._out) + self._waiting
         wanted = self.spec.trials - self.trials.totals.trials
         return not self.ended and in_flight < min(wanted, self.spec.in_flight)
+
+    def _ask(self) -> None:
+        """Ask for the next trial; where there are generations for all of the next one, if the one before has ended.
+
+        A generation is asked for as a whole before any of it is handed out, so that the sampler sees the same trials,
+        told and running, whatever happens. The same trials make the same generations: nothing of them is stored.
+        """
+        if self.spec.generation is None:
+            self._pending.append(self.trials.ask())
+            return
+        outcomes = self.trials.outcomes
+        while self._generation.stop <= len(outcomes):
+            ended = outcomes[self._generation.start : self._generation.stop]
+            size = min(self.spec.generation, self.spec.trials - self._counted - sum(map(bool, ended)))
+            if None in ended or size < 1:
+                return
+            self._counted += sum(map(bool, ended))
+            self._generation = range(self._generation.stop, self._generation.stop + size)
+        self._pending.extend(self.trials.ask() for _ in range(len(outcomes), self._generation.stop))
 
     def job(self, task: Task) -> Job:
         """What a worker is told of a task."""

@@ -38,7 +38,7 @@ class TrialStore:
     """One study's trials. The caller owns the study's folder, so nobody else writes.
 
     `unfinished` are the trials that an earlier process asked for and did not tell, by number; `best` and `totals` are
-    as of the last `tell`.
+    as of the last `tell`, and so is `outcomes`: whether each trial counts, None for one that has not been told.
     """
 
     def __init__(self, store: StudyStore, spec: StudySpec) -> None:
@@ -52,6 +52,7 @@ class TrialStore:
         self._mirror = optuna.create_study(storage=self._memory, study_name=spec.name, direction=self._direction)
         self._ids: list[int] = []  # the store's number of each trial
         self._untold: deque[Ended] = deque()
+        self.outcomes: list[bool | None] = []
         self.totals = NOTHING
         self.best: Best | None = None
         with database_errors(store.url):
@@ -68,6 +69,8 @@ class TrialStore:
         number = len(self._ids)
         seed = stream_seed(self.spec.sampler.seed, "ask", number) % 2**32
         self._mirror.sampler = _sampler(self.spec.sampler, self._distributions, seed)
+        if number < len(self.spec.enqueued):
+            self._mirror.enqueue_trial(self.spec.enqueued[number])
         drawn = self._mirror.ask(fixed_distributions=self._distributions).params
         params = {name: drawn[name] for name, _ in self.spec.space}
         asked = asked_trial(self.spec, number, params)
@@ -81,6 +84,7 @@ class TrialStore:
         ]
         faults.reach("asking")
         self._ids.append(self._store.insert_running(self._id, asked, internal))
+        self.outcomes.append(None)
         faults.reach("asked")
         return asked
 
@@ -164,6 +168,7 @@ class TrialStore:
             if trial.number != len(self._ids):
                 raise MachineError(f"the study {self.spec.name} has no trial {len(self._ids)}", "restore its database")
             self._ids.append(trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
+            self.outcomes.append(None)
             self._copy(trial)
             if "record" in trial.user_attrs:
                 self._count(read_ended(self.spec, trial))
@@ -182,6 +187,7 @@ class TrialStore:
         """Let a trial's end count in memory; the trials of the copy are numbered as those of the store."""
         number = trial.asked.number
         self._memory.set_trial_state_values(number, *state_and_values(trial))
+        self.outcomes[number] = trial.counts
         self.totals = counted(self.totals, trial)
         if trial.counts and self.is_better(number, trial.record.value):
             self.best = Best(number, trial.record.value)
