@@ -15,21 +15,13 @@ from nasctl.errors import UsageError
 pytestmark = pytest.mark.timeout(900)
 
 TINY = (
+    "pool=inprocess",  # workers cost seconds to start
     *("sweep=demo", "model=bow", "dataset.pairs=60", "embedding.width=8", "training.epochs=2", "trials=2"),
     *("sampler=random", "study.space.batch_size=null", "training.batch_size=8"),
 )
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Workers cost seconds to start; one inside this process does the same work."""
-    from nasctl.workers.inprocess import InProcessPool
-
-    monkeypatch.setattr(module, "_pool", lambda asked, _: InProcessPool(cache=asked.stores.cache))
-    monkeypatch.setattr(module, "_slots", lambda _: 1)
-
-
-def test_a_study_runs_to_its_end_and_is_reported(nasctl, store, in_process):
+def test_a_study_runs_to_its_end_and_is_reported(nasctl, store):
     result = nasctl("baseline", *TINY)
     assert result.exit_code == 0
     head, first = [line.split() for line in result.stdout.strip().splitlines()[:2]]
@@ -101,7 +93,24 @@ def check_promises(nasctl, folder):
     (folder / "aside").rename(folder.parents[1] / "mlflow.db")
 
 
-def test_two_studies_share_the_workers(nasctl, store, in_process):
+def test_a_deterministic_study_begins_with_what_is_enqueued(nasctl, store):
+    enqueued = (
+        "sampler=tpe",
+        "study.space.batch_size={kind: choice, choices: [8, 16]}",
+        "study.enqueue=[{batch_size: 16}]",
+    )
+    arguments = [each for each in TINY if not each.startswith(("sampler", "study.space.batch", "training.batch"))]
+    result = nasctl("baseline", *arguments, *enqueued, "--deterministic", "--json")
+    assert result.exit_code == 0
+    stored = nasctl("baseline", *arguments, *enqueued, "--json")
+    assert (stored.exit_code, "generation: 8 -> None" in stored.stderr) == (3, True)
+    again = nasctl("baseline", *arguments, *enqueued, "deterministic=true", "--json")
+    assert again.stdout == result.stdout
+    wrong = nasctl("baseline", *arguments, *enqueued[:2], "study.enqueue=[{batch_size: 12}]")
+    assert (wrong.exit_code, "study.enqueue[0].batch_size: 12" in wrong.stderr) == (2, True)
+
+
+def test_two_studies_share_the_workers(nasctl, store):
     result = nasctl("baseline", *TINY, "trials=1", "-m", "dataset=demo-sick,demo-stsb", "--json")
     assert result.exit_code == 0, result.stderr
     assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [
@@ -159,13 +168,13 @@ def test_the_command_that_goes_on_is_the_one_that_was_given(nasctl, store, monke
     assert shlex.split(resume) == ["nasctl", "baseline", "--conf", str(store), "sweep=demo", 'data.root="/with space,"']
 
 
-def test_the_estimate_of_disk_bounds_what_a_study_leaves(nasctl, store, in_process):
+def test_the_estimate_of_disk_bounds_what_a_study_leaves(nasctl, store):
     nasctl("baseline", *TINY)
     left = sum(path.stat().st_size for path in store.rglob("*") if path.is_file() and "cache" not in path.parts)
     assert left < json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)["bytes"]
 
 
-def test_in_flight_is_at_most_eight(nasctl, store, in_process, monkeypatch):
+def test_in_flight_is_at_most_eight(nasctl, store, monkeypatch):
     seen = []
 
     def note(_, in_flight):

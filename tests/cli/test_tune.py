@@ -14,22 +14,14 @@ from nasctl.cells.text import to_json
 from nasctl.cli import studies as module
 
 TINY = (
+    "pool=inprocess",  # workers cost seconds to start
     *("sweep=demo", "model=esim", "dataset.pairs=60", "embedding.width=8", "training.epochs=1", "trials=3"),
     *("sampler=random", "study.space.hidden.choices=[3,4]"),
 )
 POOL = ("cell=random", "cell.nodes=3", "cell.count=4", "layers=CL")
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Workers cost seconds to start; one inside this process does the same work."""
-    from nasctl.workers.inprocess import InProcessPool
-
-    monkeypatch.setattr(module, "_pool", lambda asked, _: InProcessPool(cache=asked.stores.cache))
-    monkeypatch.setattr(module, "_slots", lambda _: 1)
-
-
-def test_a_study_chooses_among_cells_drawn_at_random(nasctl, store, in_process):
+def test_a_study_chooses_among_cells_drawn_at_random(nasctl, store):
     result = nasctl("tune", *TINY, *POOL)
     assert result.exit_code == 0, result.stderr
     first = result.stdout.strip().splitlines()[1].split()
@@ -68,14 +60,14 @@ def test_a_study_chooses_among_cells_drawn_at_random(nasctl, store, in_process):
     assert (plan["past_runs"], plan["dearer"], len(plan["cells"])) == (3, 1.0, 4)
 
 
-def test_one_cell_needs_no_choice(nasctl, store, in_process):
+def test_one_cell_needs_no_choice(nasctl, store):
     result = nasctl("tune", *TINY, "trials=1", "model=blm", "cell=named", "cell.names=[gru]", "--json")
     told = json.loads(result.stdout)
     assert (told["name"], told["architecture"]) == ("demo-sick-svd-blm-C", "gru")
     assert told["cell"] == spelled(LIBRARY["gru"].graph)
 
 
-def test_cells_are_dearer_than_the_lstms_of_the_past(nasctl, store, in_process):
+def test_cells_are_dearer_than_the_lstms_of_the_past(nasctl, store):
     nasctl("baseline", *TINY, "trials=1")
     lstms = json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)
     cells = json.loads(nasctl("tune", *TINY, "layers=RR", "--dry-run", "--json").stdout)

@@ -99,6 +99,9 @@ def test_a_study_cannot_become_deterministic_later(tmp_path):
     drive(tmp_path, [order(study(trials=2, space=FEW))])
     with pytest.raises(StateMismatchError, match="generation: None -> 4"):
         drive(tmp_path, [order(replace(study(trials=2, space=FEW), generation=4))])
+    drive(tmp_path / "other", [order(replace(study(trials=2, space=FEW), generation=4))])
+    with pytest.raises(StateMismatchError, match="generation: 4 -> None"):
+        drive(tmp_path / "other", [order(study(trials=2, space=FEW))])
 
 
 # --- enqueued settings ------------------------------------------------------------------------------------------------

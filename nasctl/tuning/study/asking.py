@@ -140,8 +140,9 @@ class TrialStore:
         id_ = self._rdb.get_study_id_from_name(name)
         stored = self._rdb.get_study_user_attrs(id_)
         if "identity" in stored:
-            parts = sorted(identity, reverse=True)  # space, sampler, run: a changed space shows in the run as well
-            found = [text for part in parts for text in differences(stored["identity"].get(part), identity[part], part)]
+            before = stored["identity"]
+            parts = sorted({*before, *identity}, reverse=True)  # space before run: a changed one shows in both
+            found = [text for part in parts for text in differences(before.get(part), identity.get(part), part)]
             if found:
                 more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
                 raise StateMismatchError(
