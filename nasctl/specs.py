@@ -11,16 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from nasctl.cells import spelling
 from nasctl.files import digest
+from nasctl.samplers import STRICT, NoPruner, Positive, PrunerSpec, SamplerSpec
 
 RESULT_VERSION = 2
 """Raised by hand whenever the same spec would give other numbers; part of every run's identity."""
-
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Task = Literal["regression", "classification"]
 Metric = Literal["pearson", "spearman", "accuracy", "f1", "mcc"]
@@ -29,7 +28,6 @@ Role = Literal["trial", "final", "reseed", "search"]
 Value = str | int | float
 """What a hyperparameter can be set to."""
 
-Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -303,30 +301,6 @@ Domain = Annotated[Choice | FloatRange | IntRange, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, config=STRICT)
-class TpeSampler:
-    """Tree-structured Parzen estimator, every argument said."""
-
-    name: Literal["tpe", "tpe_paper"]
-    n_startup_trials: Annotated[int, Field(ge=0)]
-    n_ei_candidates: Positive
-    multivariate: bool
-    group: bool
-    constant_liar: bool
-    seed: int
-
-
-@dataclass(frozen=True, config=STRICT)
-class RandomSampler:
-    """Independent uniform draws."""
-
-    name: Literal["random"]
-    seed: int
-
-
-SamplerSpec = Annotated[TpeSampler | RandomSampler, Field(discriminator="name")]
-
-
-@dataclass(frozen=True, config=STRICT)
 class StudySpec:
     """A study: a space of hyperparameters around one run, a sampler, and how many finished trials it wants.
 
@@ -351,6 +325,7 @@ class StudySpec:
     labels: dict[str, str]
     enqueued: tuple[dict[str, Value], ...] = ()
     generation: Positive | None = None
+    pruner: PrunerSpec = NoPruner("none")
 
 
 STUDY = TypeAdapter(StudySpec)
@@ -368,6 +343,8 @@ def study_identity(spec: StudySpec) -> dict[str, Any]:
         "sampler": whole["sampler"],
         **{part: whole[part] for part in ("enqueued", "generation") if whole[part]},
     }
+    if not isinstance(spec.pruner, NoPruner):
+        identity["pruner"] = whole["pruner"]
     if spec.pool is None:
         return identity
     cells = {each.name: spelling.digest_of(each.cell) for each in spec.pool.cells}

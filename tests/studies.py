@@ -15,6 +15,7 @@ from typing import Any
 
 from nasctl.errors import NasctlError
 from nasctl.files import write_atomically
+from nasctl.samplers import RandomSampler, SamplerSpec, TpeSampler
 from nasctl.specs import (
     RESULT_VERSION,
     RUN,
@@ -25,11 +26,8 @@ from nasctl.specs import (
     FloatRange,
     IntRange,
     LayerSpec,
-    RandomSampler,
     RunSpec,
-    SamplerSpec,
     StudySpec,
-    TpeSampler,
     TrainingSpec,
 )
 from nasctl.specs import Pool as CellPool

@@ -33,7 +33,7 @@ FLOORS = (
     "specs",
     "cells",
     "arrays",
-    "databases faults files reference rng",
+    "databases faults files reference rng samplers",
     "errors",
     "__init__",
 )
@@ -64,7 +64,7 @@ DOORS = {
 
 WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.vectors errors experiments.memory "
-    "experiments.resuming experiments.run files models rng specs tracking.records training "
+    "experiments.resuming experiments.run files models rng samplers specs tracking.records training "
     "workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""

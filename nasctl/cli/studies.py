@@ -83,6 +83,11 @@ def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -
     settings, sweep = composition.settings, composition.sweep
     _check_command(command, settings.cell.name)
     cells = cells_asked(settings)
+    if settings.deterministic and settings.pruner.name != "none":
+        raise UsageError(
+            f"pruner={settings.pruner.name}: what is pruned depends on which trials have come how far",
+            "a deterministic study has pruner=none",
+        )
     if not sweep or settings.trials is None:
         names = f"model={settings.model.name} embedding={settings.embedding.name}"
         known = options(tuple(map(Path, conf_dirs)))["sweep"]
@@ -211,6 +216,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
         labels={**found.labels, "sweep": asked.sweep},
         enqueued=expand_enqueued(settings.study.enqueue, space),
         generation=IN_FLIGHT if settings.deterministic else None,
+        pruner=settings.pruner,
     )
 
 

@@ -8,15 +8,13 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from nasctl.experiments.pools import CellSource
+from nasctl.samplers import STRICT, Positive, PrunerSpec, SamplerSpec
 from nasctl.specs import (
-    STRICT,
     DatasetSpec,
     Domain,
     EmbeddingSpec,
     Hyperparameters,
     ModelSpec,
-    Positive,
-    SamplerSpec,
     Value,
 )
 
@@ -90,6 +88,7 @@ class Settings:
     precision: Literal["fp32"]
     study: StudySettings
     sampler: SamplerSpec
+    pruner: PrunerSpec
     trials: Positive | None
     workers: Positive | Literal["auto"]
     seed: int

@@ -17,10 +17,14 @@ from nasctl.cells.rewrite import live
 from nasctl.errors import UsageError
 from nasctl.experiments.layers import layer_letters, paper_letters
 from nasctl.files import digest
+from nasctl.samplers import STRICT, Positive
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, code_text, draw_pool
 from nasctl.spaces.named import NamedCell, cell_called, cell_in
-from nasctl.specs import STRICT, Pool, PoolCell, Positive
+from nasctl.specs import (
+    Pool,
+    PoolCell,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from nasctl.experiments.resuming import Progress, Resumption, origin_of
 from nasctl.models import MODELS
 from nasctl.models.parts import PairBatch, WordLookup, initialise
 from nasctl.specs import Role, RunSpec, cells_recorded, run_digest
-from nasctl.tracking.records import EpochRecord, RunRecord
+from nasctl.tracking.records import PRUNED, EpochRecord, RunRecord, RunState
 from nasctl.training.checkpoints import load_weights, save_weights
 from nasctl.training.loop import copied, fit, predict
 
@@ -110,8 +110,10 @@ def build(spec: RunSpec, workplace: Workplace) -> PairModel:
 
 def train(
     spec: RunSpec, workplace: Workplace, role: Role, resumption: Resumption | None = None
-) -> Generator[EpochRecord, None, Outcome]:
+) -> Generator[EpochRecord, bool | None, Outcome]:
     """Train `spec` to its end, telling each epoch; the record holds dev metrics only.
+
+    Who sends True to an epoch wants no more of them: the run is "pruned", unless that was the last one.
 
     With a `resumption` it goes on where an earlier attempt was left, and can be left itself: close the generator, or
     kill the process. On a CPU the outcome has the same bits then but for what it cost, seconds and memory, and for
@@ -122,7 +124,7 @@ def train(
     splits, model = corpus.splits, build(spec, workplace)
     origin = origin_of(spec, model, workplace.device, workplace.threads)
     left = resumption.load(origin) if resumption is not None else None
-    progress, weights, diverged = Progress(), {}, False
+    progress, weights, diverged, pruned = Progress(), {}, False, False
     if left is not None:
         progress, weights = replace(left.progress, resumed=left.progress.resumed + 1), left.weights
         clock.add(progress.seconds)
@@ -152,17 +154,21 @@ def train(
             memory=memory.peak(),
         )
         if resumption is None or diverged:
-            yield told
-            continue
-        with resumption.kept(origin, epoch.state, weights, progress):
-            yield told
+            pruned = bool((yield told))
+        else:
+            with resumption.kept(origin, epoch.state, weights, progress):
+                pruned = bool((yield told))
+        pruned = pruned and not diverged and epoch.number < spec.training.epochs
+        if pruned:
+            break
     clock.lap("train")
     best = progress.best
+    state: RunState = "diverged" if diverged else "pruned" if pruned else "finished"
     record = RunRecord(
         digest=run_digest(spec),
         role=role,
-        state="diverged" if diverged else "finished",
-        reason=f"loss not finite in epoch {len(progress.history)}" if diverged else "",
+        state=state,
+        reason=_reason(state, len(progress.history)),
         metric=spec.metric,
         value=metric.worst if diverged or best is None else best.dev[spec.metric],
         dev={} if best is None else best.dev,
@@ -181,7 +187,12 @@ def train(
         versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
         history=progress.history,
     )
-    return Outcome(record, weights)
+    return Outcome(record, {} if pruned else weights)
+
+
+def _reason(state: RunState, epochs: int) -> str:
+    """Why a run ended in this state after so many epochs; "" for the usual way."""
+    return {"diverged": f"loss not finite in epoch {epochs}", "pruned": PRUNED.format(epochs)}.get(state, "")
 
 
 def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workplace, role: Role) -> Evaluation:

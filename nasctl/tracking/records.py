@@ -13,7 +13,13 @@ from nasctl.specs import Metric, Role
 
 RunState = Literal["finished", "diverged", "failed", "killed", "interrupted", "pruned"]
 FINAL_STATES: frozenset[RunState] = frozenset({"finished", "diverged"})
-"""States whose result is known for good: never computed twice, counted by a study."""
+"""States whose result is known for good: never computed twice."""
+
+COUNTED_STATES: frozenset[RunState] = FINAL_STATES | {"pruned"}
+"""States of the trials that a study counts. One that was pruned was worth its place, but has no result."""
+
+PRUNED = "given up after epoch {}"
+"""The reason of a pruned run."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

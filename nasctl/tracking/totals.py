@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from nasctl.tracking.records import FINAL_STATES, StoredRun
+from nasctl.tracking.records import COUNTED_STATES, StoredRun
 from nasctl.tracking.tags import DUPLICATE_OF
 
 PREFIX = "study/"
@@ -15,7 +15,7 @@ PREFIX = "study/"
 class StudyTotals:
     """The sums over a study's trials, logged with the study when it ends.
 
-    `trials` have a result that counts (finished or diverged), `diverged` is a part of them, `failed` the rest.
+    `trials` count (finished, diverged or pruned), `diverged` and `pruned` are parts of them, `failed` the rest.
     `seconds` were spent here; `seconds_alone` would be if no result had been reused.
     """
 
@@ -24,6 +24,7 @@ class StudyTotals:
     failed: int
     seconds: float
     seconds_alone: float
+    pruned: int = 0
 
     def metrics(self) -> dict[str, float]:
         """The sums under the names that they are logged by: `study/trials`, `study/seconds`..."""
@@ -39,8 +40,9 @@ def add_up(trials: Iterable[StoredRun]) -> StudyTotals:
         seconds = trial.metrics.get("seconds", 0.0)
         alone += seconds
         spent += 0.0 if DUPLICATE_OF in trial.tags else seconds
-    finals = sum(state in FINAL_STATES for state in states)
-    return StudyTotals(finals, states.count("diverged"), len(states) - finals, spent, alone)
+    counted = sum(state in COUNTED_STATES for state in states)
+    diverged, pruned = states.count("diverged"), states.count("pruned")
+    return StudyTotals(counted, diverged, len(states) - counted, spent, alone, pruned)
 
 
 def read_back(study: StoredRun) -> StudyTotals | None:
@@ -54,4 +56,5 @@ def read_back(study: StoredRun) -> StudyTotals | None:
         int(logged["failed"]),
         logged["seconds"],
         logged["seconds_alone"],
+        int(logged.get("pruned", 0)),
     )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from nasctl import faults
 from nasctl.errors import FailedTrialsError, StateMismatchError
 from nasctl.specs import RUN, StudySpec, study_identity
-from nasctl.tracking.records import RunRecord
+from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.tracking.tags import label_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
 from nasctl.tuning.folders import Kept, StudyFolder
@@ -26,7 +26,7 @@ from nasctl.tuning.study import TrialStore
 from nasctl.tuning.trials import Asked, Ended, Failure
 from nasctl.tuning.writer import StudyLog, TrackerWriter
 from nasctl.workers.jobs import PREDICTIONS
-from nasctl.workers.protocol import Drop, Job, JobKind, Keep
+from nasctl.workers.protocol import Drop, Job, JobKind, Keep, Prune
 
 Purpose = Literal["trial", "again", "final"]
 
@@ -191,10 +191,17 @@ class DrivenStudy:
                     f"has another dev {record.metric}: {record.value} instead of {before}",
                     "was it first trained on another device, or with other versions? study.name=OTHER starts anew",
                 )
-        better = task.purpose == "trial" and self.trials.is_better(task.asked.number, settled(record).value)
+        better = task.purpose == "trial" and self.trials.would_be_best(task.asked.number, settled(record))
         if weights and (better or task.purpose == "again"):
             return Keep(job.job, job.attempt, str(self._folder.trial_checkpoint(task.asked.number)))
         return Drop(job.job, job.attempt)
+
+    def watch(self, task: Task, job: Job, epoch: EpochRecord) -> Prune | None:
+        """Whether a job that has ended an epoch is given up."""
+        score = epoch.dev.get(self.spec.run.metric)
+        if task.purpose != "trial" or score is None or not self.trials.prunes(task.asked.number, epoch.epoch, score):
+            return None
+        return Prune(job.job, job.attempt)
 
     def complete(self, task: Task, record: RunRecord, slot: int, sha256: str | None) -> Iterator[Event]:
         """A job is done and its weights are settled: kept, with this SHA-256, or not."""
@@ -269,7 +276,7 @@ class DrivenStudy:
             self._folder.place(kept)
         self._folder.clear(str(number))
         if trial.duplicate_of is None:
-            for study, waiting in self._known.end(trial.asked.digest, (self.name, number) if trial.counts else None):
+            for study, waiting in self._known.end(trial.asked.digest, (self.name, number) if trial.known else None):
                 study.resume(waiting)
         if self._writer is not None:
             self._writer.trial(self._log, tracked(trial, self.spec))
@@ -283,7 +290,11 @@ class DrivenStudy:
     def _advance(self) -> Iterator[Event]:
         """Once enough trials have finished: evaluate the best one, train it again before, or end."""
         trials, best = self.trials, self.trials.best
-        if self.ended or best is None or trials.totals.trials < self.spec.trials or self._out or self._late is not None:
+        if self.ended or trials.totals.trials < self.spec.trials or self._out or self._late is not None:
+            return
+        if best is None:
+            yield Warned(f"every trial of {self.name} was pruned: there is nothing to evaluate")
+            yield self._end(None)
             return
         known, stored = trials.ended(best.number), trials.final
         if known.record.state == "diverged":

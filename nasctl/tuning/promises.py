@@ -95,13 +95,18 @@ class _Look:
         first = {trial.number: trial for trial in reversed(self.stored.trials)}
         return dict(sorted(first.items()))
 
-    def count(self, state: str) -> int:
-        return sum(trial.state == state for trial in self.stored.trials)
+    def count(self, *states: str) -> int:
+        return sum(trial.state in states for trial in self.stored.trials)
+
+    @property
+    def counted(self) -> int:
+        """How many of the trials that are wanted are there."""
+        return self.count("finished", "pruned")
 
     @cached_property
     def over(self) -> bool:
         """Whether nothing is left to do: as many trials as wanted, the last of them looked at for the best."""
-        if self.owner or self.best is None or self.count("finished") < self.spec.trials:
+        if self.owner or self.best is None or self.counted < self.spec.trials:
             return False
         return self.ended[self.best.number].record.state == "diverged" or self.final is not None
 
@@ -208,10 +213,8 @@ def _counted(look: _Look, store: StudyStore) -> Iterator[Broken]:
                 yield Broken("counted", where, wrong, BACKUP)
         elif trial.state == "unfinished" and "record" in trial.attributes:
             yield Broken("counted", where, "it has ended, and counts as if it had not", BACKUP)
-    if look.final is not None and look.final["trials"] > look.count("finished"):
-        text = (
-            f"{look.final['trials']} trials had finished when the best was tested, {look.count('finished')} are there"
-        )
+    if look.final is not None and look.final["trials"] > look.counted:
+        text = f"{look.final['trials']} trials had finished when the best was tested, {look.counted} are there"
         yield Broken("counted", "the study", text, BACKUP)
 
 
@@ -223,7 +226,7 @@ def _not_told_by(store: StudyStore, trial: Ended) -> str:
     except (NasctlError, ValueError, KeyError):
         return f"it was told the result of {trial.duplicate_of}, which has none"
     same = (known.record.digest, known.record.value) == (trial.record.digest, trial.record.value)
-    return "" if same and known.counts else f"it was told the result of {trial.duplicate_of}, which has another"
+    return "" if same and known.known else f"it was told the result of {trial.duplicate_of}, which has another"
 
 
 def _numbered(look: _Look) -> Iterator[Broken]:
@@ -232,7 +235,7 @@ def _numbered(look: _Look) -> Iterator[Broken]:
         yield Broken("numbered", f"trial {number}", "it is not there, and later ones are", BACKUP)
     for number in sorted(number for number, times in counts.items() if times > 1):
         yield Broken("numbered", f"trial {number}", f"{counts[number]} trials have this number", BACKUP)
-    finished = look.count("finished")
+    finished = look.counted
     if look.over and look.final is not None and finished > max(look.spec.trials, look.final["trials"]):
         yield Broken("numbered", "the study", f"{finished} trials finished, {look.spec.trials} were wanted", BACKUP)
     if look.over and look.count("unfinished") and finished == look.spec.trials:
@@ -245,17 +248,22 @@ def _ended(look: _Look) -> Iterator[Broken]:
         told, where = look.ended.get(number), f"trial {number}"
         if number in look.unreadable:
             yield Broken("ended", where, f"it cannot be read: {look.unreadable[number]}", BACKUP)
-        elif trial.state not in {"finished", "failed", "unfinished"}:
+        elif trial.state not in {"finished", "pruned", "failed", "unfinished"}:
             yield Broken("ended", where, f"Optuna calls it {trial.state}, which no scheduler of nasctl writes", BACKUP)
         elif trial.state != "unfinished" and (told is None or not trial.ended):
             yield Broken("ended", where, f"it is {trial.state}, and nothing says how or when", BACKUP)
-        elif trial.state != "unfinished" and told is not None and told.counts != (trial.state == "finished"):
+        elif trial.state != "unfinished" and told is not None and trial.state != _as_stored(told):
             yield Broken("ended", where, f"it is {trial.state}, by its record {told.record.state}", BACKUP)
         elif told is not None and told.record.state != "finished" and not told.record.reason:
             yield Broken("ended", where, f"it is {told.record.state} without a reason", BACKUP)
         for place, failure in enumerate(trial.attributes.get("failures", ()), 1):
             if not failure.get("reason"):
                 yield Broken("ended", where, f"attempt {place} came to nothing without a reason", BACKUP)
+
+
+def _as_stored(trial: Ended) -> str:
+    """What the database calls the state of a trial that has been told this."""
+    return "finished" if trial.known else "pruned" if trial.counts else "failed"
 
 
 def _owned(name: str, folder: StudyFolder, root: Path) -> Iterator[Broken]:

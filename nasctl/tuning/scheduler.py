@@ -204,6 +204,8 @@ class Scheduler:
         match message:
             case Epoch(epoch=epoch):
                 faults.reach("first-event")
+                if (prune := study.watch(task, running.job, epoch)) is not None:
+                    self._pool.send(slot, prune)
                 yield EpochEnded(study.name, task.asked.number, task.purpose, slot, epoch)
             case Done(record=record):
                 faults.reach("done")

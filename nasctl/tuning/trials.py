@@ -8,7 +8,7 @@ from typing import Any
 
 from nasctl.data.metrics import METRICS
 from nasctl.specs import Metric, RunSpec, StudySpec, Value, run_digest, with_values
-from nasctl.tracking.records import FINAL_STATES, RunRecord
+from nasctl.tracking.records import COUNTED_STATES, FINAL_STATES, RunRecord
 from nasctl.tracking.totals import StudyTotals
 
 Failure = Mapping[str, str]
@@ -38,7 +38,12 @@ class Ended:
 
     @property
     def counts(self) -> bool:
-        """Whether the study has one finished trial more."""
+        """Whether the study has one trial more of those that it wants."""
+        return self.record.state in COUNTED_STATES
+
+    @property
+    def known(self) -> bool:
+        """Whether its result is known for good: it may be the best one, and nobody computes it again."""
         return self.record.state in FINAL_STATES
 
     @property
@@ -62,11 +67,11 @@ class Best:
 
 
 def best_of(trials: Iterable[Ended]) -> Best | None:
-    """The best of these, of those that count; None if none does."""
+    """The best of these, of those whose result is known; None if there is none."""
     found: Best | None = None
     for trial in trials:
         number, record = trial.asked.number, trial.record
-        if trial.counts and (found is None or is_better(record.metric, found, number, record.value)):
+        if trial.known and (found is None or is_better(record.metric, found, number, record.value)):
             found = Best(number, record.value)
     return found
 
@@ -99,6 +104,7 @@ def counted(totals: StudyTotals, trial: Ended) -> StudyTotals:
         trials=totals.trials + trial.counts,
         diverged=totals.diverged + (trial.record.state == "diverged"),
         failed=totals.failed + (not trial.counts),
+        pruned=totals.pruned + (trial.record.state == "pruned"),
         seconds=totals.seconds + (seconds if trial.duplicate_of is None else 0.0),
         seconds_alone=totals.seconds_alone + seconds,
     )

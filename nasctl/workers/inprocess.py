@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nasctl.workers.jobs import Executor
 from nasctl.workers.pool import PoolEvent, Told, WorkerReady
-from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Kept, Start
+from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Kept, Prune, Start
 from nasctl.workers.session import hello
 
 
@@ -43,7 +43,8 @@ class InProcessPool:
             warm=(),
         )
         self._executor = Executor(self._start)
-        self._work: Generator[Epoch | Done | Failed, None, None] | None = None
+        self._work: Generator[Epoch | Done | Failed, bool | None, None] | None = None
+        self._pruned: bool | None = None
         self._told: deque[PoolEvent] = deque()
         self._idle = False
         self.living = 0
@@ -57,10 +58,13 @@ class InProcessPool:
         """The slot, if it waits for a job."""
         return [0] if self._idle else []
 
-    def send(self, slot: int, message: Job | Keep | Drop) -> None:
-        """Begin a job, or settle its weights."""
+    def send(self, slot: int, message: Job | Keep | Drop | Prune) -> None:
+        """Begin a job, end it early, or settle its weights."""
         if isinstance(message, Job):
-            self._idle, self._work = False, self._executor.perform(message)
+            self._idle, self._work, self._pruned = False, self._executor.perform(message), None
+            return
+        if isinstance(message, Prune):
+            self._pruned = True
             return
         answer = self._executor.settle(message)
         if answer is None:
@@ -71,7 +75,7 @@ class InProcessPool:
     def events(self, timeout: float) -> list[PoolEvent]:
         """The job's next epoch, or its end; sleeps if there is no job."""
         if self._work is not None:
-            message = next(self._work)
+            message = self._work.send(self._pruned)
             if not isinstance(message, Epoch):
                 self._work = None
             self._told.append(Told(0, message))

@@ -46,7 +46,8 @@ class Result:
     save: Callable[[Path], None] | None
 
 
-Work = Generator[EpochRecord, None, Result]
+Work = Generator[EpochRecord, bool | None, Result]
+"""Epochs as they end; whoever sends True to one wants no more of them."""
 
 
 class Executor:
@@ -64,8 +65,8 @@ class Executor:
             self._place().corpus(data)
             self._place().vectors(embedding)
 
-    def perform(self, job: Job) -> Generator[Epoch | Done | Failed, None, None]:
-        """The job's epochs, then `Done` or `Failed`. Closing the generator stops the job."""
+    def perform(self, job: Job) -> Generator[Epoch | Done | Failed, bool | None, None]:
+        """The job's epochs, then `Done` or `Failed`. Closing the generator stops the job, sending True prunes it."""
         self._job, self._save = job, None
         try:
             spec = RUN.validate_json(json.dumps(job.spec))
@@ -130,11 +131,12 @@ _WORK: Mapping[JobKind, Callable[[Executor, Job, RunSpec], Work]] = MappingProxy
 )
 
 
-def _told(job: Job, work: Work) -> Generator[Epoch, None, Result]:
+def _told(job: Job, work: Work) -> Generator[Epoch, bool | None, Result]:
     """`work` with its epochs as messages."""
+    answer = None
     try:
         while True:
-            yield Epoch(job.job, job.attempt, next(work))
+            answer = yield Epoch(job.job, job.attempt, work.send(answer))
     except StopIteration as end:
         result: Result = end.value
         return result

@@ -25,11 +25,11 @@ from typing import Any
 import nasctl
 from nasctl.files import canonical_json, write_atomically
 from nasctl.specs import RunSpec, cells_recorded, run_digest
-from nasctl.tracking.records import EpochRecord, RunRecord
+from nasctl.tracking.records import PRUNED, EpochRecord, RunRecord
 from nasctl.workers.protocol import Job
 
 
-def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, None, RunRecord]:
+def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
     """Tell epochs and return a record, as `experiments.run.train` does; role "final" has test metrics, too.
 
     With a checkpoint to evaluate, raises ValueError unless it is that of `spec`, and leaves one prediction per split.
@@ -52,18 +52,19 @@ def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, Non
         time.sleep(float(job.options.get("seconds", 0.0)) / epochs)
         told = EpochRecord(epoch, 1.0 / epoch, {spec.metric: value * epoch / epochs}, time.monotonic() - began)
         history.append(told)
-        yield told
+        if pruned := bool((yield told)):
+            break
     return RunRecord(
         digest=run_digest(spec),
         role=job.role,
-        state="finished",
-        reason="",
+        state="pruned" if pruned else "finished",
+        reason=PRUNED.format(len(history)) if pruned else "",
         metric=spec.metric,
-        value=value,
-        dev={spec.metric: value},
+        value=history[-1].dev[spec.metric],
+        dev=history[-1].dev,
         test={spec.metric: value} if job.role == "final" else {},
-        epochs=epochs,
-        best_epoch=epochs,
+        epochs=len(history),
+        best_epoch=len(history),
         parameters=0,
         cells=cells_recorded(spec),
         seconds={"train": time.monotonic() - began},

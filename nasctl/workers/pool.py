@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from nasctl.workers.protocol import Done, Drop, Epoch, Failed, Hello, Job, Keep, Kept, Stopped
+from nasctl.workers.protocol import Done, Drop, Epoch, Failed, Hello, Job, Keep, Kept, Prune, Stopped
 
 LossReason = Literal["crashed", "silent", "stuck", "protocol"]
 """Why a worker was lost: it ended by itself, gave no sign of life, made no progress, or spoke nonsense."""
@@ -83,7 +83,7 @@ class Pool(Protocol):
     def idle(self) -> Sequence[int]:
         """The slots that wait for a job."""
 
-    def send(self, slot: int, message: Job | Keep | Drop) -> None:
+    def send(self, slot: int, message: Job | Keep | Drop | Prune) -> None:
         """Tell a slot's worker. If it is dead, `WorkerLost` follows."""
 
     def events(self, timeout: float) -> list[PoolEvent]:

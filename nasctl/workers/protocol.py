@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from nasctl.specs import Role
 from nasctl.tracking.records import EpochRecord, RunRecord
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised whenever a message changes; the two sides must agree."""
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -101,6 +101,15 @@ class Drop:
     job: str
     attempt: int
     type: Literal["drop"] = "drop"
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Prune:
+    """End the job after its present epoch, without weights; if it is at its end already, nothing changes."""
+
+    job: str
+    attempt: int
+    type: Literal["prune"] = "prune"
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -200,7 +209,7 @@ class Stopped:
     type: Literal["stopped"] = "stopped"
 
 
-FromScheduler = Start | Job | Keep | Drop | Stop
+FromScheduler = Start | Job | Keep | Drop | Prune | Stop
 FromWorker = Hello | Ready | Beat | Epoch | Done | Kept | Failed | Stopped
 Message = FromScheduler | FromWorker
 

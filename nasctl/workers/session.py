@@ -33,6 +33,7 @@ from nasctl.workers.protocol import (
     LineSplitter,
     Message,
     ProtocolError,
+    Prune,
     Ready,
     Sender,
     Start,
@@ -57,6 +58,7 @@ class Session:
         self._stopping = False
         self._beat, self._grace = BEAT_SECONDS, GRACE_SECONDS
         self._at: Job | None = None
+        self._pruned: tuple[str, int] | None = None  # the job and attempt that the scheduler has given up
         self._parent = os.getppid()
 
     def serve(self) -> int:
@@ -112,10 +114,14 @@ class Session:
     def _work(self, executor: Executor, job: Job) -> None:
         self._at = job
         with contextlib.closing(executor.perform(job)) as told:  # closed, a run leaves what is needed to go on
-            for message in told:
-                self._sender.send(message)
-                if self._stopping and message.type == "epoch":
-                    return
+            answer = None
+            with contextlib.suppress(StopIteration):
+                while True:
+                    message = told.send(answer)
+                    self._sender.send(message)
+                    if self._stopping and message.type == "epoch":
+                        return
+                    answer = self._pruned == (job.job, job.attempt)
         self._at = None
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
@@ -154,6 +160,9 @@ class Session:
                     last = line.seq
                     if isinstance(line.message, Stop):
                         self._stop()
+                        continue
+                    if isinstance(line.message, Prune):
+                        self._pruned = line.message.job, line.message.attempt
                         continue
                     if isinstance(line.message, Start):
                         self._grace, self._beat = line.message.grace, line.message.beat

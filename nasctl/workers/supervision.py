@@ -25,6 +25,7 @@ from nasctl.workers.protocol import (
     Keep,
     Kept,
     ProtocolError,
+    Prune,
     Ready,
     Start,
     Stop,
@@ -104,7 +105,7 @@ class ProcessPool:
         """The slots that wait for a job."""
         return [number for number, worker in self._workers.items() if worker.state == "idle"]
 
-    def send(self, slot: int, message: Job | Keep | Drop) -> None:
+    def send(self, slot: int, message: Job | Keep | Drop | Prune) -> None:
         """Tell a slot's worker. If it is dead, `WorkerLost` follows."""
         worker = self._workers.get(slot)
         if worker is None:  # it has ended since, and its loss was told

@@ -15,7 +15,8 @@ from tiny import run_spec
 from nasctl.config.composition import compose
 from nasctl.config.space import expand_space
 from nasctl.models import MODELS
-from nasctl.specs import Choice, RandomSampler, StudySpec, TpeSampler
+from nasctl.samplers import RandomSampler, TpeSampler
+from nasctl.specs import Choice, StudySpec
 from nasctl.tracking.store import MlflowTracker
 from nasctl.tuning.driven import StudyOrder
 from nasctl.tuning.events import TrialEnded

@@ -130,7 +130,7 @@ DAMAGE = {
         {"ended", "tracked"},
     ),
     "no time": (lambda s: s.sql("UPDATE trials SET datetime_complete = NULL WHERE number = 0"), {"ended"}),
-    "another state": (lambda s: s.sql("UPDATE trials SET state = 'PRUNED' WHERE number = 0"), {"ended", "counted"}),
+    "another state": (lambda s: s.sql("UPDATE trials SET state = 'WAITING' WHERE number = 0"), {"ended", "counted"}),
     "MLflow lacks one": (lambda s: s.tracker._parents.pop(s.tracker._runs.pop(s.run(2).id).id), {"tracked"}),
     "MLflow has one twice": (
         lambda s: s.tracker._runs.update(twin=dataclasses.replace(s.run(2), id="twin")),

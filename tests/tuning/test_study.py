@@ -163,7 +163,9 @@ def test_of_equal_values_the_earlier_trial_is_the_best_whatever_came_first(store
     asked = [trials.ask() for _ in range(4)]
     trials.tell(ended(asked[3], 0.1))
     for place in order:
-        assert trials.is_better(place, 0.5) == (place <= trials.best.number or trials.best.value < 0.5)
+        assert trials.would_be_best(place, ended(asked[place], 0.5).record) == (
+            place <= trials.best.number or trials.best.value < 0.5
+        )
         trials.tell(ended(asked[place], 0.5))
     assert trials.best == Best(0, 0.5)
 

@@ -26,8 +26,9 @@ from nasctl import faults
 from nasctl.data.metrics import METRICS
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.rng import stream_seed
-from nasctl.specs import STUDY, Choice, Domain, FloatRange, RandomSampler, SamplerSpec, StudySpec, study_identity
-from nasctl.tracking.records import RECORD, RunRecord
+from nasctl.samplers import HyperbandPruner, MedianPruner, NoPruner, PrunerSpec, RandomSampler, SamplerSpec
+from nasctl.specs import STUDY, Choice, Domain, FloatRange, StudySpec, study_identity
+from nasctl.tracking.records import FINAL_STATES, RECORD, RunRecord
 from nasctl.tuning.study.store import StudyStore, database_errors, read_ended, state_and_values
 from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, counted, differences, is_better
 
@@ -49,7 +50,10 @@ class TrialStore:
         self._distributions = {name: _distribution(domain) for name, domain in spec.space}
         self._distribution_texts = {name: distribution_to_json(each) for name, each in self._distributions.items()}
         self._memory = InMemoryStorage()
-        self._mirror = optuna.create_study(storage=self._memory, study_name=spec.name, direction=self._direction)
+        self._pruner = _pruner(spec.pruner)
+        self._mirror = optuna.create_study(
+            storage=self._memory, study_name=spec.name, direction=self._direction, pruner=self._pruner
+        )
         self._ids: list[int] = []  # the store's number of each trial
         self._untold: deque[Ended] = deque()
         self.outcomes: list[bool | None] = []
@@ -95,9 +99,17 @@ class TrialStore:
             self._rdb.set_trial_user_attr(self._ids[asked.number], "failures", failures)
         return replace(asked, failures=failures)
 
-    def is_better(self, number: int, value: float) -> bool:
-        """Whether this trial would be the best one."""
-        return self.best is None or is_better(self.spec.run.metric, self.best, number, value)
+    def prunes(self, number: int, epoch: int, score: float) -> bool:
+        """Note a trial's dev score in an epoch; whether the pruner gives it up there."""
+        if isinstance(self.spec.pruner, NoPruner):
+            return False
+        self._memory.set_trial_intermediate_value(number, epoch, score)
+        return self._pruner.prune(self._mirror, self._memory.get_trial(number))
+
+    def would_be_best(self, number: int, record: RunRecord) -> bool:
+        """Whether this trial would be the best one, told this record."""
+        known = record.state in FINAL_STATES
+        return known and (self.best is None or is_better(record.metric, self.best, number, record.value))
 
     def tell(self, trial: Ended) -> None:
         """End a trial: it counts now, for the sampler too, and is durable after `commit`."""
@@ -108,7 +120,9 @@ class TrialStore:
         """Make everything told durable; the trials that this call has made so."""
         committed = []
         while self._untold:
-            self._store.update_ended(self._ids[self._untold[0].asked.number], self._untold[0])
+            number = self._untold[0].asked.number
+            seen = None if isinstance(self.spec.pruner, NoPruner) else self._memory.get_trial(number)
+            self._store.update_ended(self._ids[number], self._untold[0], seen)
             faults.reach("told")
             committed.append(self._untold.popleft())
         return committed
@@ -179,10 +193,15 @@ class TrialStore:
         return tuple(unfinished)
 
     def _copy(self, trial: FrozenTrial) -> None:
+        """A trial of the store as one of the copy, with what a pruner has noted of it."""
         copy = self._memory.create_new_trial(self._mirror._study_id)  # noqa: SLF001 - Optuna has no public name for it
         for name, distribution in self._distributions.items():  # shared, where a copied trial would have its own
             value = distribution.to_internal_repr(trial.params[name])
             self._memory.set_trial_param(copy, name, value, distribution)
+        for epoch, score in trial.intermediate_values.items():
+            self._memory.set_trial_intermediate_value(copy, epoch, score)
+        for key, value in trial.system_attrs.items():
+            self._memory.set_trial_system_attr(copy, key, value)
 
     def _count(self, trial: Ended) -> None:
         """Let a trial's end count in memory; the trials of the copy are numbered as those of the store."""
@@ -190,7 +209,7 @@ class TrialStore:
         self._memory.set_trial_state_values(number, *state_and_values(trial))
         self.outcomes[number] = trial.counts
         self.totals = counted(self.totals, trial)
-        if trial.counts and self.is_better(number, trial.record.value):
+        if self.would_be_best(number, trial.record):
             self.best = Best(number, trial.record.value)
 
 
@@ -200,6 +219,21 @@ def _distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, FloatRange):
         return FloatDistribution(domain.low, domain.high, log=domain.log)
     return IntDistribution(domain.low, domain.high, log=domain.log)
+
+
+def _pruner(spec: PrunerSpec) -> optuna.pruners.BasePruner:
+    if isinstance(spec, MedianPruner):
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=spec.n_startup_trials,
+            n_warmup_steps=spec.n_warmup_steps,
+            interval_steps=spec.interval_steps,
+            n_min_trials=spec.n_min_trials,
+        )
+    if isinstance(spec, HyperbandPruner):
+        return optuna.pruners.HyperbandPruner(
+            min_resource=spec.min_resource, max_resource=spec.max_resource, reduction_factor=spec.reduction_factor
+        )
+    return optuna.pruners.NopPruner()
 
 
 class _KnownSpaceSampler(optuna.samplers.TPESampler):

@@ -15,7 +15,12 @@ from optuna.trial import TrialState
 
 from nasctl.tuning.study.store import StudyStore, database_errors
 
-STATES = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished"}
+STATES = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "unfinished",
+}
 """Optuna's states in our words; its others, which the scheduler does not use, keep their names."""
 
 

@@ -24,6 +24,10 @@ from nasctl.tuning.trials import Asked, Ended, StudyProgress, asked_trial
 
 _TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
 _VALUES, _ATTRIBUTES = models.TrialValueModel.__table__, models.TrialUserAttributeModel.__table__
+_SCORES, _NOTES = models.TrialIntermediateValueModel.__table__, models.TrialSystemAttributeModel.__table__
+
+RUNG = "completed_rung_"
+"""What Optuna's successive halving calls its notes on a trial, without which it cannot go on after a reload."""
 
 
 class StudyStore:
@@ -59,8 +63,8 @@ class StudyStore:
             connection.execute(_ATTRIBUTES.insert(), _attributes(id_, {"digest": asked.digest}))
         return id_
 
-    def update_ended(self, id_: int, trial: Ended) -> None:
-        """Enter a trial's end in one transaction."""
+    def update_ended(self, id_: int, trial: Ended, seen: FrozenTrial | None = None) -> None:
+        """Enter a trial's end in one transaction, with the scores and notes of a pruner that has `seen` it."""
         row = _TRIALS.c.trial_id == id_
         state, values = state_and_values(trial)
         known = {"record": RECORD.dump_python(trial.record, mode="json"), "duplicate_of": trial.duplicate_of}
@@ -71,6 +75,11 @@ class StudyStore:
                 connection.execute(
                     _VALUES.insert(), {"trial_id": id_, "objective": 0, "value": stored, "value_type": kind}
                 )
+            scores, notes = ({}, {}) if seen is None else (seen.intermediate_values, seen.system_attrs)
+            if scores:
+                connection.execute(_SCORES.insert(), [_score(id_, *each) for each in scores.items()])
+            if notes := {key: value for key, value in notes.items() if key.startswith(RUNG)}:
+                connection.execute(_NOTES.insert(), _attributes(id_, notes))
             connection.execute(_TRIALS.update().where(row).values(state=state, datetime_complete=_utc_now()))
 
     def finished_digests(self) -> dict[str, tuple[str, int]]:
@@ -123,7 +132,7 @@ def _progress(study: Any, rows: Mapping[tuple[int, TrialState], tuple[int, float
     return StudyProgress(
         study.study_name,
         study.user_attrs["spec"]["trials"],
-        finished,
+        finished + row(TrialState.PRUNED)[0],
         row(TrialState.FAIL)[0],
         row(TrialState.RUNNING)[0],
         high if study.directions[0] == StudyDirection.MAXIMIZE else low,
@@ -145,9 +154,16 @@ def _attributes(id_: int, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _score(id_: int, epoch: int, score: float) -> dict[str, Any]:
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(score)
+    return {"trial_id": id_, "step": epoch, "intermediate_value": stored, "intermediate_value_type": kind}
+
+
 def state_and_values(trial: Ended) -> tuple[TrialState, list[float] | None]:
     """How Optuna knows the end of a trial."""
-    return (TrialState.COMPLETE, [trial.record.value]) if trial.counts else (TrialState.FAIL, None)
+    if trial.known:
+        return TrialState.COMPLETE, [trial.record.value]
+    return (TrialState.PRUNED if trial.counts else TrialState.FAIL), None
 
 
 def read_ended(study: StudySpec, trial: FrozenTrial) -> Ended:
