@@ -114,14 +114,16 @@ def noop_record(run: RunSpec = RUN_SPEC, **options: Any) -> RunRecord:
 
 def process_pool(root: Path, workers: int = 2, limits: Limits = LIMITS, **more: Any) -> ProcessPool:
     """Real workers."""
-    environment = worker_environment(os.environ, None, threads=1)
+    environment = worker_environment(os.environ, "", threads=1)
     command = (sys.executable, "-P", "-m", "nasctl.workers.worker")
     slots = [Slot(number, command, environment, "cpu", 1) for number in range(workers)]
     return ProcessPool(slots, limits, cache=root / "cache", logs=root / "logs", **more)
 
 
-def scripted_pool(root: Path, script: str, limits: Limits = LIMITS, **more: Any) -> ProcessPool:
-    """One worker that is a few lines of Python; `say(message)` and `hear()` speak the protocol."""
+def scripted_pool(
+    root: Path, script: str, limits: Limits = LIMITS, *, gpus: Sequence[str] = ("",), **more: Any
+) -> ProcessPool:
+    """Workers of a few lines of Python, one per entry of `gpus`; `say(message)` and `hear()` speak the protocol."""
     preface = """
         import os, signal, sys, time
         from nasctl.workers.protocol import *
@@ -137,8 +139,11 @@ def scripted_pool(root: Path, script: str, limits: Limits = LIMITS, **more: Any)
             return decode(waiting.pop(0)).message
     """
     command = (sys.executable, "-P", "-c", textwrap.dedent(preface) + textwrap.dedent(script))
-    slot = Slot(0, command, worker_environment(os.environ, None, threads=1), "cpu", 1)
-    return ProcessPool([slot], limits, cache=root / "cache", logs=root / "logs", **more)
+    slots = [
+        Slot(number, command, worker_environment(os.environ, gpu, threads=1), "cpu", 1, gpu)
+        for number, gpu in enumerate(gpus)
+    ]
+    return ProcessPool(slots, limits, cache=root / "cache", logs=root / "logs", **more)
 
 
 def until(pool: Pool, kind: type, count: int = 1, seconds: float = 30.0) -> list[Any]:

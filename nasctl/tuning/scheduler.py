@@ -26,7 +26,7 @@ from nasctl.tuning.known import KnownRuns
 from nasctl.tuning.stopping import END, KILL, MESSAGES, Stages
 from nasctl.tuning.study import StudyStore, TrialStore
 from nasctl.tuning.writer import TrackerWriter
-from nasctl.workers.pool import Pool, PoolEvent, Told, WorkerLost, WorkerReady
+from nasctl.workers.pool import GpuLost, Pool, PoolEvent, Told, WorkerLost, WorkerReady
 from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stopped
 
 WAIT_SECONDS = 0.5
@@ -184,6 +184,9 @@ class Scheduler:
     # --- what workers say ---------------------------------------------------------------------------------------------
 
     def _hear(self, happened: PoolEvent) -> Iterator[Event]:
+        if isinstance(happened, GpuLost):
+            yield Warned(f"GPU {happened.gpu} is used no more, {happened.slots} workers are left: {happened.detail}")
+            return
         slot = happened.slot
         running = self._running.get(slot)
         match happened:

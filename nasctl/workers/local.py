@@ -37,7 +37,8 @@ def local_pool(
     "auto" is eight workers where there are GPUs, sharing them in turn, else one per core. Raises MachineError if
     device="cuda" and there is none.
     """
-    return ProcessPool(local_slots(workers, device, os.environ), limits, cache=cache, logs=logs, warm=warm)
+    slots = local_slots(workers, device, os.environ)
+    return ProcessPool(slots, limits, cache=cache, logs=logs, warm=warm, is_lost=is_lost)
 
 
 def local_slots(
@@ -49,15 +50,11 @@ def local_slots(
         raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
     count = (WORKERS_WITH_GPUS if devices else cores()) if workers == "auto" else workers
     command = (sys.executable, "-P", "-m", "nasctl.workers.worker")
+    gpus = [devices[number % len(devices)] if devices else "" for number in range(count)]
+    kind = "cuda" if devices else "cpu"
     return tuple(
-        Slot(
-            number,
-            command,
-            worker_environment(environment, devices[number % len(devices)] if devices else None, threads=1),
-            device="cuda" if devices else "cpu",
-            threads=1,
-        )
-        for number in range(count)
+        Slot(number, command, worker_environment(environment, gpu, threads=1), device=kind, threads=1, gpu=gpu)
+        for number, gpu in enumerate(gpus)
     )
 
 
@@ -94,12 +91,36 @@ def _count_gpus() -> int:
         pynvml.nvmlShutdown()
 
 
+def is_lost(gpu: str) -> bool:
+    """Whether the driver has lost this GPU, named as CUDA_VISIBLE_DEVICES does: one that it cannot ask for its memory.
+
+    A number is the driver's own only where nobody has chosen an order of their own before; elsewhere nothing is known.
+    """
+    import pynvml  # noqa: PLC0415 - only where workers are started
+
+    if gpu.isdecimal() and "CUDA_VISIBLE_DEVICES" in os.environ:
+        return False
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return True  # the driver answered when the workers were started
+    try:
+        number = gpu.isdecimal()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpu)) if number else pynvml.nvmlDeviceGetHandleByUUID(gpu)
+        pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError:
+        return True
+    finally:
+        pynvml.nvmlShutdown()
+    return False
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_environment(environment: Mapping[str, str], gpu: str | None, threads: int) -> dict[str, str]:
+def worker_environment(environment: Mapping[str, str], gpu: str, threads: int) -> dict[str, str]:
     """What a worker's process sees: no secrets, one GPU or none, and as many threads as it may use."""
     seen = {
         name: value
@@ -109,7 +130,7 @@ def worker_environment(environment: Mapping[str, str], gpu: str | None, threads:
     seen |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     if "CUDA_VISIBLE_DEVICES" not in environment:
         seen["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's order; an outer choice was made in CUDA's own
-    seen["CUDA_VISIBLE_DEVICES"] = gpu or ""
+    seen["CUDA_VISIBLE_DEVICES"] = gpu
     home = str(Path(nasctl.__file__).resolve().parents[1])
     if home == str(Path.cwd()):  # run from a checkout that is not installed
         seen["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))

@@ -11,8 +11,9 @@ from typing import Literal, Protocol
 
 from nasctl.workers.protocol import Done, Drop, Epoch, Failed, Hello, Job, Keep, Kept, Prune, Stopped
 
-LossReason = Literal["crashed", "silent", "stuck", "protocol"]
-"""Why a worker was lost: it ended by itself, gave no sign of life, made no progress, or spoke nonsense."""
+LossReason = Literal["crashed", "silent", "stuck", "protocol", "device"]
+"""Why a worker was lost: it ended by itself, gave no sign of life, made no progress, spoke nonsense, or its GPU is
+lost."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,16 @@ class WorkerLost:
     words: tuple[str, ...]
 
 
-PoolEvent = WorkerReady | Told | WorkerLost
+@dataclass(frozen=True)
+class GpuLost:
+    """A GPU is used no more, and why; `slots` are left."""
+
+    gpu: str
+    detail: str
+    slots: int
+
+
+PoolEvent = WorkerReady | Told | WorkerLost | GpuLost
 
 
 class Pool(Protocol):
@@ -89,7 +99,7 @@ class Pool(Protocol):
     def events(self, timeout: float) -> list[PoolEvent]:
         """What has happened since the last call; waits up to `timeout` seconds for something to happen.
 
-        Raises MachineError when workers cannot be started.
+        Raises MachineError when workers cannot be started, or every GPU is lost.
         """
 
     def wake(self) -> None:

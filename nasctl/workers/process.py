@@ -25,13 +25,17 @@ _REAP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a worker: the command that starts one, its environment, and the device it is told to use."""
+    """A place for a worker: the command that starts one, its environment, and the device it is told to use.
+
+    `gpu` is the one that its environment shows, as CUDA_VISIBLE_DEVICES names it; "" for none.
+    """
 
     number: int
     command: tuple[str, ...]
     environment: Mapping[str, str]
     device: str
     threads: int
+    gpu: str = ""
 
 
 Item = tuple["WorkerProcess | None", "bytes | ProtocolError | None"]

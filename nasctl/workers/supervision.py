@@ -11,7 +11,7 @@ from typing import Literal
 
 from nasctl.errors import MachineError
 from nasctl.specs import RESULT_VERSION
-from nasctl.workers.pool import Limits, LossReason, PoolEvent, Told, WorkerLost, WorkerReady
+from nasctl.workers.pool import GpuLost, Limits, LossReason, PoolEvent, Told, WorkerLost, WorkerReady
 from nasctl.workers.process import Item, Slot, WorkerProcess, last_lines
 from nasctl.workers.protocol import (
     PROTOCOL,
@@ -32,6 +32,9 @@ from nasctl.workers.protocol import (
     Stopped,
     decode,
 )
+
+GPU_FAILURES = 3
+"""Of so many jobs one after the other on a GPU, each ended by a CUDA error, nobody blames the jobs any more."""
 
 RENEW_AFTER_JOBS = 200
 RENEW_AFTER_GROWTH_BYTES = 1024**3
@@ -64,7 +67,7 @@ class ProcessPool:
     """The `Pool` of the workers that `slots` describe.
 
     `cache` and `warm` are passed on to them (`protocol.Start`); their logs are `logs/worker-K.log`. `clock` is
-    monotonic, in seconds.
+    monotonic, in seconds. `is_lost` is asked about a GPU after each CUDA error there: a lost one is used no more.
     """
 
     def __init__(
@@ -76,10 +79,13 @@ class ProcessPool:
         logs: Path,
         warm: Sequence[tuple[str, str]] = (),
         clock: Callable[[], float] = time.monotonic,
+        is_lost: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._slots, self._limits = tuple(slots), limits
         self._cache, self._logs, self._warm = cache.absolute(), logs, tuple(warm)
-        self._clock = clock
+        self._clock, self._is_lost = clock, is_lost
+        self._gpu_failures: dict[str, set[str]] = {}  # GPU -> the jobs that failed there since one went well
+        self._lost: dict[str, str] = {}  # GPU -> why it is used no more
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._workers: dict[int, _Worker] = {}
         self._reading, self._looked, self._capped = 0.0, clock(), clock()
@@ -89,7 +95,7 @@ class ProcessPool:
     @property
     def slots(self) -> int:
         """How many jobs can be done at a time."""
-        return len(self._slots)
+        return sum(slot.gpu not in self._lost for slot in self._slots)
 
     @property
     def living(self) -> int:
@@ -190,7 +196,7 @@ class ProcessPool:
             case Epoch() | Done() | Kept() | Failed() | Stopped() as told if worker.hello is not None:
                 worker.progress = self._reading
                 self._follow(worker, told)
-                return [Told(slot, told)]
+                return [Told(slot, told), *self._blamed(worker.process.slot.gpu, told)]
             case other:
                 self._sentence(worker, "protocol", f"a {other.type} message has no place here")
         return []
@@ -229,6 +235,28 @@ class ProcessPool:
         elif isinstance(told, Failed):
             self._retire(worker)
 
+    def _blamed(self, gpu: str, told: Epoch | Done | Kept | Failed | Stopped) -> list[PoolEvent]:
+        """Whether a GPU is to blame for what its worker says, and lost with that."""
+        if isinstance(told, Done):
+            self._gpu_failures.pop(gpu, None)
+        if not gpu or gpu in self._lost or not isinstance(told, Failed) or told.reason != "device":
+            return []
+        failed = self._gpu_failures.setdefault(gpu, set())
+        failed.add(told.job)
+        if len(failed) >= GPU_FAILURES:
+            return self._lose_gpu(gpu, f"{len(failed)} jobs running failed there, the last of them: {told.message}")
+        return self._lose_gpu(gpu, f"the driver has lost it: {told.message}") if self._is_lost(gpu) else []
+
+    def _lose_gpu(self, gpu: str, detail: str) -> list[PoolEvent]:
+        """Use a GPU no more, and end whoever works there. Raises MachineError if none is left."""
+        self._lost[gpu] = detail
+        if not self.slots:
+            raise MachineError(f"no GPU is left; {gpu}: {detail}", "nvidia-smi says more; the same command goes on")
+        for worker in self._workers.values():
+            if worker.process.slot.gpu == gpu and worker.state != "ending":
+                self._sentence(worker, "device", f"its GPU {gpu} is lost")
+        return [GpuLost(gpu, detail, self.slots)]
+
     def _settled(self, worker: _Worker) -> None:
         worker.jobs += 1
         worker.first_rss_bytes = worker.first_rss_bytes or worker.rss_bytes
@@ -254,6 +282,11 @@ class ProcessPool:
         if self._stopping:
             return []
         words = worker.process.last_words()
+        lost = []
+        if slot.gpu and slot.gpu not in self._lost and worker.state != "ending" and self._is_lost(slot.gpu):
+            lost = self._lose_gpu(slot.gpu, f"the driver has lost it; its worker: {ended}")
+        if slot.gpu in self._lost:
+            return [*self._loss(worker, ended, words), *lost]
         if worker.state == "starting":
             self._start_failures += 1
             if self._start_failures >= START_FAILURES:
@@ -263,10 +296,14 @@ class ProcessPool:
                     f"the whole log is {worker.process.log}",
                 )
         self._spawn(slot)
+        return self._loss(worker, ended, words)
+
+    def _loss(self, worker: _Worker, ended: str, words: tuple[str, ...]) -> list[PoolEvent]:
+        """What is told of a worker's end: nothing if it was wanted."""
         if worker.state in {"starting", "ending"} and worker.verdict is None:
             return []
         reason, detail = worker.verdict or ("crashed", ended)
-        return [WorkerLost(slot.number, reason, detail, words)]
+        return [WorkerLost(worker.process.slot.number, reason, detail, words)]
 
     # --- watching -----------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ def test_an_address_with_a_password_comes_from_the_environment(monkeypatch, vari
         assert getattr(found, part) == secret
         assert getattr(found, other).startswith("sqlite:///")
         assert part not in found.files()
-    assert variable not in worker_environment({variable: secret, "PATH": "/bin"}, None, threads=1)
+    assert variable not in worker_environment({variable: secret, "PATH": "/bin"}, "", threads=1)
 
 
 def test_an_address_is_no_secret_by_itself():

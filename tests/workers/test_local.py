@@ -85,12 +85,12 @@ def test_no_secret_reaches_a_worker():
         "AWS_SECRET_ACCESS_KEY": "x",
         "HF_TOKEN": "x",
     }
-    seen = worker_environment({**secrets, "PATH": "/bin", "HF_HOME": "/cache"}, None, threads=2)
+    seen = worker_environment({**secrets, "PATH": "/bin", "HF_HOME": "/cache"}, "", threads=2)
     assert not set(secrets) & set(seen)
     assert (seen["PATH"], seen["HF_HOME"], seen["OMP_NUM_THREADS"]) == ("/bin", "/cache", "2")
 
 
 def test_a_checkout_that_is_not_installed_is_found_by_its_workers(monkeypatch, checkout, tmp_path):
-    assert "PYTHONPATH" not in worker_environment({}, None, threads=1)
+    assert "PYTHONPATH" not in worker_environment({}, "", threads=1)
     monkeypatch.chdir(checkout)
-    assert worker_environment({"PYTHONPATH": "/more"}, None, threads=1)["PYTHONPATH"] == f"{checkout}{os.pathsep}/more"
+    assert worker_environment({"PYTHONPATH": "/more"}, "", threads=1)["PYTHONPATH"] == f"{checkout}{os.pathsep}/more"
