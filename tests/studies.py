@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -241,6 +243,56 @@ class FileTracker(MemoryTracker):
 
     def state(self, study: str) -> str:
         return (self.folder / study / "state").read_text()
+
+
+class Driven:
+    """A scheduler in a process of its own, and the events that it tells."""
+
+    def __init__(self, root, **options):
+        command = [sys.executable, __file__, str(root), json.dumps(options)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        self.events = []
+
+    def until(self, kind, count=1, **fields):
+        """Read on until so many such events have come; whether they have."""
+        for line in self.process.stdout:
+            event = json.loads(line)
+            self.events.append(event)
+            fits = event["event"] == kind and all(event[name] == value for name, value in fields.items())
+            count -= fits
+            if count == 0:
+                return True
+        return False
+
+    def of(self, kind):
+        return [event for event in self.events if event["event"] == kind]
+
+    def workers(self):
+        import psutil  # the process that is driven needs none
+
+        found = []
+        for event in self.of("WorkerStarted"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(event["pid"]))
+        return found
+
+    def end(self):
+        """Read to the end; the exit code and what was said of it."""
+        self.until("nothing")
+        return self.process.wait(30), self.process.stderr.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for worker in self.workers():
+            with contextlib.suppress(Exception):  # psutil's own, where it has ended
+                worker.kill()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 def tiny_order(root: Path, trials: int, training: Mapping[str, Any]) -> StudyOrder:
