@@ -18,7 +18,7 @@ unexport NASCTL_DATA
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo ui test test-faults test-services test-data check bench bench-gpu release-check clean
+.PHONY: help install demo ui test test-faults test-services test-data check bench soak bench-gpu release-check clean
 
 help: ## this list
 	@echo 'make TARGET [DATA=folder of data sets] [WORKERS=number] [PYTHON=python3.12]'
@@ -67,6 +67,9 @@ check: $(INSTALLED) ## ruff (rules and format) and mypy
 
 bench: $(INSTALLED) ## the figures of docs/benchmarks.md that a machine can measure alone
 	$(BIN)/python -m pytest -m bench -s
+
+soak: $(INSTALLED) ## ten thousand trials in one study, without and with MLflow (about half an hour)
+	$(BIN)/python -m pytest -m soak -s
 
 bench-gpu: $(INSTALLED) ## what this machine's GPU does with recurrent cells (at most 10 minutes; without one: its CPU): OUT=file
 	$(BIN)/python tests/gpu/bench.py --out $(OUT)

@@ -1,86 +1,27 @@
 """What orchestration costs without any training: docs/benchmarks.md, "The scheduler's own cost".
 
-Jobs that do nothing, or sleep, over Table 3's parameters (ESIM's twelve, and a thirteenth in place of the cell), eight
-workers, MLflow on.
+Eight workers, MLflow on; `make bench`.
 """
 
 import os
-import resource
 import time
-from pathlib import Path
 
 import pytest
-from tiny import run_spec
+from driving import SAMPLERS, WORKERS, bench_study, driven
 
-from nasctl.config.composition import compose
-from nasctl.config.space import expand_space
-from nasctl.models import MODELS
-from nasctl.samplers import RandomSampler, TpeSampler
-from nasctl.specs import Choice, StudySpec
-from nasctl.tracking.store import MlflowTracker
-from nasctl.tuning.driven import StudyOrder
-from nasctl.tuning.events import TrialEnded
-from nasctl.tuning.scheduler import Scheduler
 from nasctl.tuning.study import StudyStore, TrialStore
 from nasctl.tuning.trials import Ended
 from nasctl.workers import noop
-from nasctl.workers.local import local_pool
-from nasctl.workers.pool import Limits
 from nasctl.workers.protocol import Job
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
-WORKERS = 8
-SAMPLERS = {
-    "random": RandomSampler("random", 0),
-    "tpe": TpeSampler("tpe", 10, 24, multivariate=True, group=False, constant_liar=True, seed=0),
-    "tpe_paper": TpeSampler("tpe_paper", 20, 24, multivariate=False, group=False, constant_liar=True, seed=0),
-}
 WARM_UP = 100
 """Trials after which processes, imports and caches have settled: figures are of the later ones."""
 
 
-def study(folder: Path, sampler: str, trials: int) -> StudySpec:
-    settings = compose(["dataset=demo-sick", "embedding=glove", "model=esim"], ())
-    row = MODELS["esim"]
-    space = expand_space(settings, row.layers, row.places, "regression")
-    thirteen = (*space, ("epochs", Choice("choice", tuple(range(1, 11)))))
-    assert len(thirteen) == 13
-    run = run_spec(folder, "esim", "regression")
-    return StudySpec("bench", run, None, thirteen, SAMPLERS[sampler], trials, WORKERS, 0, {"dataset": "none"})
-
-
-def drive(folder: Path, trials: int, seconds: float) -> tuple[list[tuple[float, int]], float]:
-    """The time and this process's memory in bytes at the end of each trial, in order; and the time when MLflow has all.
-
-    The tracker's thread may lag behind the trials, so only the second time is that of the whole study.
-    """
-    limits = Limits(beat=10.0, silence=60.0, epoch=60.0, grace=10.0, resume_after=120.0, resume_every=60.0)
-    store = StudyStore(f"sqlite:///{folder}/studies.db")
-    scheduler = Scheduler(
-        [StudyOrder(study(folder, "random", trials), "study: bench\n", "noop", {"seconds": seconds})],
-        local_pool(WORKERS, "cpu", limits, cache=folder / "cache", logs=folder / "logs"),
-        store,
-        folder,
-        tracker=MlflowTracker(f"sqlite:///{folder}/mlflow.db", folder / "artifacts", "bench"),
-        max_failed=0,
-        grace=10.0,
-        resume="",
-        databases=(folder / "mlflow.db",),
-    )
-    ends = [(time.perf_counter(), memory()) for event in scheduler.run() if isinstance(event, TrialEnded)]
-    whole = time.perf_counter()
-    store.close()
-    assert len(ends) == trials
-    return ends, whole
-
-
-def memory() -> int:
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
-
-
 def test_a_trial_costs_little(tmp_path):
-    every, whole = drive(tmp_path, trials=1000, seconds=0.0)
+    every, whole = driven(tmp_path, [bench_study(tmp_path, "random", 1000)], {"seconds": 0.0})
     ends = every[WARM_UP:]
     told = 1000 * (ends[-1][0] - ends[0][0]) / (len(ends) - 1)
     milliseconds = 1000 * (whole - ends[0][0]) / (len(ends) - 1)
@@ -94,7 +35,7 @@ def test_a_trial_costs_little(tmp_path):
 
 
 def test_workers_are_rarely_idle(tmp_path):
-    every, _ = drive(tmp_path, trials=WARM_UP + 200, seconds=0.5)
+    every, _ = driven(tmp_path, [bench_study(tmp_path, "random", WARM_UP + 200)], {"seconds": 0.5})
     ends = every[WARM_UP:]
     busy = 0.5 * (len(ends) - 1)
     idle = 1.0 - busy / (WORKERS * (ends[-1][0] - ends[0][0]))
@@ -102,10 +43,43 @@ def test_workers_are_rarely_idle(tmp_path):
     assert idle < 0.05
 
 
+def test_many_studies_together_leave_no_worker_waiting(tmp_path):
+    """Twelve studies of sixteen trials of two seconds; each has a test of its best trial at its end, as long."""
+    studies, trials, seconds = 12, 16, 2.0
+
+    def specs(folder):
+        return [bench_study(folder, "tpe", trials, f"s{n}", seed=n) for n in range(studies)]
+
+    def took(folder, chosen):
+        ends, whole = driven(folder, chosen, {"seconds": seconds})
+        return ends[0][0] - seconds, whole  # the first trials began when the workers were ready
+
+    began, whole = took(tmp_path / "together", specs(tmp_path / "together"))
+    work = studies * (trials + 1) * seconds / WORKERS
+    together = (whole - began) / work
+    alone = 0.0
+    for spec in specs(tmp_path / "alone"):
+        began, whole = took(tmp_path / "alone" / spec.name, [spec])
+        alone += whole - began
+    print(f"twelve studies: {together:.2f} of their work / slots together, {alone / work:.2f} one after the other")
+    assert together <= 1.1
+
+
+def test_long_trials_cost_no_memory(tmp_path):
+    """A thousand trials of a hundred epochs each: F19 of the list of faults."""
+    every, whole = driven(tmp_path, [bench_study(tmp_path, "random", 1000)], {"epochs": 100}, tracked=False)
+    ends = every[WARM_UP:]
+    grown = (ends[-1][1] - ends[0][1]) / 2**20
+    print(
+        f"1,000 trials of 100 epochs: {grown:.0f} MB more, {1000 * (whole - ends[0][0]) / len(ends):.0f} ms per trial"
+    )
+    assert grown <= 50.0
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_an_ask_costs(tmp_path, sampler):
     store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
-    trials = TrialStore(store, study(tmp_path, sampler, 1000))
+    trials = TrialStore(store, bench_study(tmp_path, sampler, 1000))
     seconds = []
     for _ in range(1000):
         began = time.perf_counter()
