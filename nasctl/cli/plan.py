@@ -11,16 +11,15 @@ import click
 
 from nasctl.cells.costs import lstm_ratio
 from nasctl.cells.spelling import LSTM, cell_of
+from nasctl.cli.estimates import run_bytes, study_bytes, widest, worker_memory
 from nasctl.cli.resolution import data_folder
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import counted, duration, size
 from nasctl.config.settings import Settings
 from nasctl.data.datasets import read
 from nasctl.errors import NasctlError
-from nasctl.models import MODELS
 from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange
 from nasctl.tracking import tags as tag
-from nasctl.tuning.folders import trial_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,21 +27,16 @@ if TYPE_CHECKING:
     from nasctl.experiments.pools import Cells
     from nasctl.tracking.records import StoredRun
 
-__all__ = ["Plan", "run_bytes", "run_plan", "show", "study_bytes", "study_plan"]
-
-DATABASE_BYTES = 2_000_000
-"""Both databases, empty."""
-FLOAT_BYTES = 4
-WIDEST_INPUT = 2400
-"""An upper bound of what enters a recurrent layer, to bound a checkpoint's size."""
+__all__ = ["Plan", "run_plan", "show", "study_plan"]
 
 
 @dataclass(frozen=True)
 class Plan:
     """What would run.
 
-    `epoch_seconds` is what an epoch took in the past, by median (None: there is no past). Where only LSTMs have run,
-    it is theirs times `dearer`: how many times the products of an LSTM's training step these cells compute.
+    `bytes` are of the disk, `worker_memory` those of each worker's memory. `epoch_seconds` is what an epoch took in the
+    past, by median (None: there is no past). Where only LSTMs have run, it is theirs times `dearer`: how many
+    times the products of an LSTM's training step these cells compute.
     """
 
     what: str
@@ -53,6 +47,7 @@ class Plan:
     space: tuple[str, ...]
     cells: tuple[str, ...]
     bytes: int
+    worker_memory: int
     epoch_seconds: float | None
     past_runs: int
     dearer: float
@@ -98,6 +93,7 @@ def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: i
         space=space,
         cells=cells.names,
         bytes=amount,
+        worker_memory=worker_memory(settings, cells),
         epoch_seconds=factor * statistics.median(past) if past else None,
         past_runs=len(past),
         dearer=factor,
@@ -108,7 +104,7 @@ def _dearer(settings: Settings, cells: Cells) -> float:
     """The products of a training step over those with LSTMs in every layer, by the mean over the pool's cells."""
     if cells.pool is None:
         return 1.0
-    width = _widest(settings)
+    width = widest(settings)
     ratios = [lstm_ratio(cell_of(each.cell), width, width) for each in cells.pool.cells]
     places = len(cells.pool.places)
     return (places * statistics.fmean(ratios) + len(cells.layers) - places) / len(cells.layers)
@@ -136,32 +132,6 @@ def _past_runs(settings: Settings, stores: Stores) -> list[StoredRun]:
     return [
         run for run in runs if run.kind in {"trial", "run"} and run.metrics.get("seconds") and run.metrics.get("epochs")
     ]
-
-
-def run_bytes(settings: Settings, cells: Cells) -> int:
-    """An upper estimate of the disk that one run needs, prepared data and its checkpoint included."""
-    return study_bytes(settings, cells, trials=1, workers=1)
-
-
-def study_bytes(settings: Settings, cells: Cells, trials: int, workers: int) -> int:
-    """An upper estimate of the disk that a study needs: databases, and a checkpoint per worker and one more."""
-    databases = DATABASE_BYTES + trials * trial_bytes(settings.training.epochs)
-    return databases + (workers + 1) * _checkpoint_bytes(settings, cells)
-
-
-def _checkpoint_bytes(settings: Settings, cells: Cells) -> int:
-    """Two directions of the largest cell per recurrent layer, as wide as anything that the space allows."""
-    width = _widest(settings)
-    inputs = min(8 * width, WIDEST_INPUT)
-    texts = {LSTM, *(each.cell for each in cells.pool.cells)} if cells.pool else {LSTM}
-    largest = max(cell_of(text).parameters(inputs, width) for text in texts)
-    return FLOAT_BYTES * max(MODELS[settings.model.name].layers, 1) * 2 * largest
-
-
-def _widest(settings: Settings) -> int:
-    """The widest layer that the space allows."""
-    domain = settings.study.space.get("hidden")
-    return max(map(int, domain.choices) if isinstance(domain, Choice) else settings.training.hidden)
 
 
 def _shown(domain: Domain) -> str:
@@ -193,5 +163,7 @@ def show(plan: Plan, *, as_json: bool) -> None:
         if plan.dearer != 1.0:
             per_epoch += f" with LSTMs, times {plan.dearer:.1f}"
         click.echo(f"time     at most about {duration(plan.seconds)} ({per_epoch})")
+    each = " for each worker" if plan.workers > 1 else ""
+    click.echo(f"memory   about {size(plan.worker_memory)}{each}")
     click.echo(f"disk     at most {size(plan.bytes)}")
     click.echo("nothing was started", err=True)

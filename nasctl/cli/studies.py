@@ -176,7 +176,7 @@ def _check_common(asked: Sequence[Asked]) -> None:
 
 def _orders(asked: Sequence[Asked]) -> list[StudyOrder]:
     """The studies, with their data prepared. Raises UsageError if two of them have one name."""
-    from nasctl.cli.plan import study_bytes  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.estimates import check_memory, study_bytes  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.tuning.driven import StudyOrder  # noqa: PLC0415 - as above
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
@@ -184,6 +184,7 @@ def _orders(asked: Sequence[Asked]) -> list[StudyOrder]:
     slots = _slots(asked[0].settings)
     amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, slots)) for each in asked)
     check_room(asked[0].stores.root, amount)
+    check_memory([(each.settings, each.cells) for each in asked], slots)
     orders = [StudyOrder(_spec(each, min(IN_FLIGHT, slots)), as_yaml(each.settings)) for each in asked]
     names = [order.spec.name for order in orders]
     for name in names:
@@ -257,7 +258,7 @@ def _show(ended: Sequence[StudyEnded], specs: Mapping[str, StudySpec], stores: S
     rows: list[tuple[object, ...]] = []
     for study in ended:
         if study.final is None:
-            rows.append((study.study, study.finished, study.failed, "-", "every trial diverged", "-", "-"))
+            rows.append((study.study, study.finished, study.failed, "-", "nothing to test", "-", "-"))
             continue
         for place, (metric, dev) in enumerate(study.final.dev.items()):
             head = (study.study, study.finished, study.failed, study.best) if place == 0 else ("", "", "", "")

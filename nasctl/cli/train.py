@@ -107,7 +107,7 @@ def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Resul
 
     What can be known to be wrong with any of them is told before the first begins.
     """
-    from nasctl.cli.plan import run_bytes  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.estimates import run_bytes  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - as above
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 

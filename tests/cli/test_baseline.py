@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import types
 
 import pytest
 
@@ -172,6 +173,19 @@ def test_the_estimate_of_disk_bounds_what_a_study_leaves(nasctl, store):
     nasctl("baseline", *TINY)
     left = sum(path.stat().st_size for path in store.rglob("*") if path.is_file() and "cache" not in path.parts)
     assert left < json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)["bytes"]
+
+
+def test_more_workers_than_the_memory_holds_are_refused_with_the_estimate(nasctl, store, monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=5_000_000_000))
+    result = nasctl("baseline", *TINY[1:], "workers=9", "device=cpu")
+    assert result.exit_code == 4
+    assert "9 workers need about" in result.stderr
+    assert "5.0 GB are available; workers=5, or narrower layers" in result.stderr
+    assert not (store / "studies.db").exists()
+    plan = nasctl("baseline", *TINY[1:], "workers=9", "device=cpu", "--dry-run")
+    assert (plan.exit_code, "for each worker" in plan.stdout) == (0, True)
 
 
 def test_in_flight_is_at_most_eight(nasctl, store, monkeypatch):
