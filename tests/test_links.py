@@ -78,6 +78,13 @@ def test_the_readme_names_the_two_commands_and_every_other():
     assert set(main.list_commands(click.Context(main))) <= set(re.findall(r"\bnasctl ([a-z]+)\b", readme))
 
 
+def test_every_fault_has_its_test():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/faults.md").read_text("utf-8")))
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named <= set(re.findall(r"^def (test_\w+)\(", tests, re.MULTILINE))
+    assert len(named) > 20
+
+
 def test_contributing_is_short():
     assert len((ROOT / "CONTRIBUTING.md").read_text("utf-8").splitlines()) <= 100
 

@@ -35,6 +35,9 @@ PREDICTIONS = "predictions.jsonl"
 RESUME = "resume.safetensors"
 """What a run leaves in its scratch folder, to go on from; gone with the folder once its trial is told."""
 
+HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+"""What torch says, in an error of no class of its own, when the host has no memory."""
+
 _STATM = Path("/proc/self/statm")
 
 
@@ -166,7 +169,7 @@ def _reason(error: Exception) -> FailureReason:
         return "device_memory"
     if torch is not None and (isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)):
         return "device"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and HOST_MEMORY in str(error)):
         return "memory"
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "disk"

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from studies import database, drive, order, process_pool, study
 
 from nasctl import databases
 from nasctl.errors import MachineError
+from nasctl.specs import Choice
+from nasctl.tuning.driven import StudyOrder
 from nasctl.tuning.events import JobRepeated, TrialEnded
 from nasctl.tuning.study import StudyStore
 
@@ -85,6 +88,24 @@ def test_jumping_clocks_cost_no_worker_and_no_second(tmp_path, monkeypatch):
             assert all(0.0 <= seconds < 60.0 for seconds in event.record.seconds.values())
     with closing(StudyStore(database(tmp_path))) as store:
         assert store.progress()[0].finished == 8
+
+
+def test_a_run_for_which_the_host_has_no_memory_fails_alone(tmp_path):
+    """Layers of a million units ask for terabytes: torch is refused them, and the study goes on with the others."""
+    from tiny import run_spec  # the others need no torch
+
+    spec = study(
+        trials=2,
+        space=(("hidden_1", Choice("choice", (4, 1_000_000))),),
+        run=run_spec(tmp_path / "cache", "blm", epochs=1),
+        retries=1,
+    )
+    events = drive(tmp_path, [StudyOrder(replace(spec, enqueued=({"hidden_1": 1_000_000},)), "")])
+    records = {event.number: event.record for event in events if isinstance(event, TrialEnded)}
+    assert records[0].state == "failed"
+    assert records[0].reason.startswith("memory: ")
+    assert [event.reason for event in events if isinstance(event, JobRepeated)][:1] == ["memory"]
+    assert [record.state for record in records.values()].count("finished") == 2
 
 
 def test_a_bare_environment_is_enough(tmp_path, checkout):

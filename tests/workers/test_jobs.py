@@ -172,6 +172,7 @@ def test_warming_opens_what_it_names_and_the_place_is_made_once(run):
         (UsageError("labels do not fit", "another loss"), "usage"),
         (MachineError("no checkpoint", "look"), "machine"),
         (MemoryError(), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk"),
         (OSError(errno.EACCES, "Permission denied"), "exception"),
         (FakeTorch.OutOfMemoryError("CUDA out of memory"), "device_memory"),
