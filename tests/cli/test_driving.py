@@ -1,4 +1,4 @@
-"""`nasctl stop`, `resume`, `retry` and `logs`: studies that are there already, some of them driven by another process."""
+"""`nasctl stop`, `resume`, `retry` and `logs`: studies that are there already, some driven by another process."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ TINY = (
     *("sampler=random", "study.space.batch_size=null", "training.batch_size=8"),
 )
 STUDY = "demo-sick-svd-bow"
+OTHER = replace(study().run, data="f" * 16)
+"""A run whose results are not those of the study `s`."""
 
 
 @pytest.fixture
@@ -56,11 +58,14 @@ def driven(root, **options):
         for line in process.stdout:
             if json.loads(line)["event"] == "TrialEnded":
                 break
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # it must never wait for a reader
+        reader = threading.Thread(target=process.stdout.read)  # it must never wait for a reader
+        reader.start()
         yield process
     finally:
         process.kill()
         process.wait()
+        reader.join()
+        process.stdout.close()
 
 
 COMMANDS = (["stop"], ["resume"], ["retry", "--failed"], ["logs"])
@@ -199,8 +204,7 @@ def test_only_what_failed_and_is_wanted_is_retried(nasctl, root):
     assert nasctl("retry", "s").exit_code == 2
     none = nasctl("retry", "s", "--failed")
     assert (none.exit_code, none.stderr) == (3, "nasctl: no trial of s has failed; nasctl status\n")
-    faults = {"t/1": {"kind": "raise", "attempts": 9}}
-    drive(root, [order(study("t", trials=2, retries=0), faults=faults)])
+    drive(root, [order(study("t", trials=2, retries=0, run=OTHER), faults={"t/1": {"kind": "raise", "attempts": 9}})])
     replaced = nasctl("retry", "t", "--failed")
     assert replaced.exit_code == 3
     assert "all 2 trials that t wanted have finished" in replaced.stderr
@@ -253,7 +257,7 @@ def test_logs_of_a_study_and_of_a_trial(nasctl, log):
 
 
 def test_failed_attempts_are_told_from_the_store(nasctl, root):
-    drive(root, [order(study("t", trials=2), faults={"t/1": {"kind": "raise", "attempts": 1}})])
+    drive(root, [order(study("t", trials=2, run=OTHER), faults={"t/1": {"kind": "raise", "attempts": 1}})])
     (first, *words) = shown(nasctl("logs", "t", "1"))
     assert first.startswith("==> attempt 1 came to nothing (exception): ")
     assert any("Traceback" in line for line in words)
@@ -261,10 +265,12 @@ def test_failed_attempts_are_told_from_the_store(nasctl, root):
 
 
 def test_logs_are_followed_until_nobody_drives_the_study(nasctl, log, root):
-    folder = StudyFolder(root, "s")
-    folder.acquire()
+    began = threading.Event()
 
     def work():
+        folder = StudyFolder(root, "s")  # a lock belongs to its thread
+        folder.acquire()
+        began.set()
         time.sleep(0.5)
         with log.open("ab") as stream:
             stream.write(b"more\n")
@@ -275,6 +281,7 @@ def test_logs_are_followed_until_nobody_drives_the_study(nasctl, log, root):
 
     worker = threading.Thread(target=work)
     worker.start()
+    began.wait()
     told = shown(nasctl("logs", "s", "-f"))
     worker.join()
     assert told[-3:] == ["more", "==> worker 0, s/final, attempt 1", "the end"]
