@@ -147,8 +147,8 @@ def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tup
         )
     ours = [each for each in overrides if _key(each) != "store.root"]
     root = next((each for each in command.overrides if _key(each) == "store.root"), "store.root=runs")
-    if Path(command.folder) / root.partition("=")[2] != stores.root:
-        ours.append(f"store.root={_quoted(stores.root)}")
+    if (Path(command.folder) / root.partition("=")[2]).resolve() != stores.root.resolve():
+        ours.append(f"store.root={_quoted(stores.root.resolve())}")
     keys = {_key(each) for each in ours}
     kept = (each for each in command.overrides if _key(each) not in keys)
     folders = tuple(str(Path(each).expanduser().absolute()) for each in conf_dirs)
