@@ -35,9 +35,9 @@ nasctl logs sick-glove-blm-L -f          and what they write, until it ends
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until nobody drives the study any more.")
 def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, follow: bool) -> None:
-    """What workers wrote while they were at STUDY: warnings, tracebacks.
+    """What workers wrote while they were at jobs of STUDY.
 
-    TRIAL is a number, or `final` for the test of the best; why its attempts came to nothing is told first. The newest
+    Warnings and tracebacks, mostly. TRIAL is a number, or `final` for the test of the best; why its attempts came to nothing is told first. The newest
     10 to 20 MB of each worker are kept (logs/ in the store's folder).
     """
     named, stores = split(asked, conf_dirs)

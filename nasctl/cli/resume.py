@@ -39,7 +39,7 @@ nasctl retry sick-glove-blm-L --failed   e.g. once the disk has room again
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
 def resume(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
-    """Go on with studies that are stopped, by the commands that began them.
+    """Go on with studies that are stopped, as they were begun.
 
     STUDY names those that are wanted; without one, all that are neither finished nor driven by anybody. Further
     settings stand before those of the command, their paths seen from where that was typed; what makes a study what it

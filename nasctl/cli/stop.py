@@ -25,7 +25,7 @@ POLL_SECONDS = 0.1
 
 EXAMPLES = """
 nasctl stop sick-glove-blm-L             the running trials end first
-nasctl stop sick-glove-blm-L --now       they are left, and taken up again later
+nasctl stop sick-glove-blm-L --now       they are taken up again later
 """
 
 
@@ -35,9 +35,9 @@ nasctl stop sick-glove-blm-L --now       they are left, and taken up again later
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--now", is_flag=True, help="Do not wait for the running trials: they are taken up again.")
 def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, now: bool) -> None:
-    """Stop the command that drives STUDY, as Ctrl-C there would, and wait until it has.
+    """Stop the command that drives STUDY, as Ctrl-C would.
 
-    With --now, as a second Ctrl-C would. Whatever else that command drives stops, too. Nothing that has finished is
+    It waits until that has stopped. With --now, as a second Ctrl-C would. Whatever else that command drives stops, too. Nothing that has finished is
     lost; `nasctl resume STUDY` goes on.
     """
     from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["sync"]
 
 EXAMPLES = """
-nasctl sync                              what a server that was away has missed
+nasctl sync                              what a server has missed
 nasctl sync sick-glove-blm-L             one study
-nasctl sync --rebuild                    all anew, e.g. after a loss of mlflow.db
+nasctl sync --rebuild                    all anew: mlflow.db is lost
 """
 
 
@@ -36,7 +36,7 @@ nasctl sync --rebuild                    all anew, e.g. after a loss of mlflow.d
 @click.option("--rebuild", is_flag=True, help="Delete what MLflow has of them, and log everything anew.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study, then one for single runs.")
 def sync(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, rebuild: bool, as_json: bool) -> None:
-    """Complete MLflow from the trials, records and files of the store.
+    """Complete MLflow from what the store knows.
 
     Whatever a server that was away, or a kill, has left out is logged now: STUDY, or every study and single run.
     Nothing is trained. What MLflow deletes it keeps until `mlflow gc`.
