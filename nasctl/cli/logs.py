@@ -37,8 +37,8 @@ nasctl logs sick-glove-blm-L -f          and what they write, until it ends
 def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, follow: bool) -> None:
     """What workers wrote while they were at jobs of STUDY.
 
-    Warnings and tracebacks, mostly. TRIAL is a number, or `final` for the test of the best; why its attempts came to nothing is told first. The newest
-    10 to 20 MB of each worker are kept (logs/ in the store's folder).
+    Warnings and tracebacks, mostly. TRIAL is a number, or `final` for the test of the best; why its attempts came to
+    nothing is told first. The newest 10 to 20 MB of each worker are kept (logs/ in the store's folder).
     """
     named, stores = split(asked, conf_dirs)
     if len(named) > 1:

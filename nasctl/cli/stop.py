@@ -12,7 +12,7 @@ from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.named import check_known, opened_studies, split
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores
-from nasctl.errors import StateMismatchError
+from nasctl.errors import StateMismatchError, UsageError
 
 if TYPE_CHECKING:
     import psutil
@@ -37,13 +37,15 @@ nasctl stop sick-glove-blm-L --now       they are taken up again later
 def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, now: bool) -> None:
     """Stop the command that drives STUDY, as Ctrl-C would.
 
-    It waits until that has stopped. With --now, as a second Ctrl-C would. Whatever else that command drives stops, too. Nothing that has finished is
-    lost; `nasctl resume STUDY` goes on.
+    It waits until that has stopped. With --now, as a second Ctrl-C would. Whatever else that command drives stops, too.
+    Nothing that has finished is lost; `nasctl resume STUDY` goes on.
     """
     from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.owners import driven_by, living, process_of  # noqa: PLC0415 - as above
 
-    _, stores = split([each for each in overrides if "=" in each], conf_dirs)
+    more, stores = split(overrides, conf_dirs)
+    if more:
+        raise UsageError(f"one study at a time, not {study} {' '.join(more)}", f"nasctl stop {study}")
     with opened_studies(stores) as (_, known):
         check_known([study], known, stores)
     folder = StudyFolder(stores.root, study)

@@ -78,6 +78,12 @@ def test_an_unknown_study_is_told_with_near_names(nasctl, root, command):
     assert result.stderr == "nasctl: there is no study 't'; known: s\n"
 
 
+@pytest.mark.parametrize("command", [["stop"], ["retry", "--failed"]])
+def test_one_study_at_a_time(nasctl, root, command):
+    result = nasctl(*command, "s", "t")
+    assert (result.exit_code, result.stderr.partition(";")[0]) == (2, "nasctl: one study at a time, not s t")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_where_nothing_is_nothing_is_made(nasctl, tmp_path, command):
     result = nasctl(*command, "s")
