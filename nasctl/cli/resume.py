@@ -72,9 +72,9 @@ def retry(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *,
     """
     if not failed:
         raise UsageError("only failed trials can be retried", f"nasctl retry {study} --failed")
-    more, stores = split(overrides, conf_dirs)
-    if more:
-        raise UsageError(f"one study at a time, not {study} {' '.join(more)}", f"nasctl retry {study} --failed")
+    names, stores = split(overrides, conf_dirs)
+    if names:
+        raise UsageError(f"one study at a time, not {study} {' '.join(names)}", f"nasctl retry {study} --failed")
     with opened_studies(stores) as (_, known):
         pass
     check_known([study], known, stores)

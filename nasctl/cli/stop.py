@@ -43,9 +43,9 @@ def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, 
     from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.owners import driven_by, living, process_of  # noqa: PLC0415 - as above
 
-    more, stores = split(overrides, conf_dirs)
-    if more:
-        raise UsageError(f"one study at a time, not {study} {' '.join(more)}", f"nasctl stop {study}")
+    names, stores = split(overrides, conf_dirs)
+    if names:
+        raise UsageError(f"one study at a time, not {study} {' '.join(names)}", f"nasctl stop {study}")
     with opened_studies(stores) as (_, known):
         check_known([study], known, stores)
     folder = StudyFolder(stores.root, study)
