@@ -37,6 +37,7 @@ from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import RunRecord, Tracker, TrialEntry
 from nasctl.tuning.driven import StudyOrder
 from nasctl.tuning.events import Event, StudyEnded
+from nasctl.tuning.promises import Broken, verify
 from nasctl.tuning.scheduler import Scheduler
 from nasctl.tuning.study import StudyStore
 from nasctl.workers import noop
@@ -215,6 +216,17 @@ def finals(events: Sequence[Event]) -> Mapping[str, StudyEnded]:
 def children(tracker: MemoryTracker, name: str = "s") -> Mapping[int, str]:
     """Trial number -> state, of what the tracker has of a study."""
     return {run.trial: run.state for run in tracker.runs("trial") if run.study == name and run.trial is not None}
+
+
+def broken(root: Path, tracker: Tracker) -> list[Broken]:
+    """Every broken promise about the studies below `root`."""
+    from nasctl.cli.verify import _shown  # a scheduler in a process of its own needs no click
+
+    store = StudyStore(database(root))
+    try:
+        return [each for verified in verify(store, root, tracker, _shown) for each in verified.broken]
+    finally:
+        store.close()
 
 
 # --- a scheduler in a process of its own, to be killed ----------------------------------------------------------------

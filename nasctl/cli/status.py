@@ -86,7 +86,7 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
         header = ("STUDY", "STATE", "FINISHED", "FAILED", "OPEN", "BEST")
         click.echo(columns(header, rows, right=header[2:]))
         if any(row[1] == "stopped" for row in rows):
-            click.echo("\nthe command that began a study goes on with it", err=True)
+            click.echo("\nnasctl resume goes on with those that are stopped", err=True)
 
 
 @click.command(cls=ExampleCommand, examples=UI_EXAMPLES)

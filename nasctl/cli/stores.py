@@ -6,14 +6,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
 
 from nasctl.databases import Durability, sqlite_path
+from nasctl.errors import MachineError
 
 if TYPE_CHECKING:
     from nasctl.config.settings import Settings
+    from nasctl.tracking.records import Tracker
     from nasctl.tracking.store import MlflowTracker
 
-__all__ = ["TRACKING_VARIABLE", "URL_VARIABLE", "Stores", "open_tracker", "stores_of"]
+__all__ = ["TRACKING_VARIABLE", "URL_VARIABLE", "Stores", "open_tracker", "stores_of", "tracker_for_studies"]
 
 URL_VARIABLE, TRACKING_VARIABLE = "NASCTL_STORE_URL", "NASCTL_STORE_TRACKING"
 """The only places where the addresses of the studies' database and of MLflow's store may hold a password."""
@@ -64,6 +69,22 @@ def stores_of(settings: Settings) -> Stores:
         settings.store.experiment,
         settings.store.durability,
     )
+
+
+def tracker_for_studies(stores: Stores) -> Tracker:
+    """MLflow's store, made if it is not there; a server that is away may come back, and no study waits for it.
+
+    Raises MachineError if a database cannot be used.
+    """
+    from nasctl.tracking.late import LateTracker  # noqa: PLC0415 - --help need not pay for it
+
+    try:
+        return open_tracker(stores)
+    except MachineError as error:
+        if urlsplit(stores.tracking).scheme not in {"http", "https"}:
+            raise
+        click.echo(f"nasctl: {error}: the study goes on without it; nasctl sync completes it later", err=True)
+        return LateTracker(lambda: open_tracker(stores))
 
 
 def open_tracker(stores: Stores) -> MlflowTracker:

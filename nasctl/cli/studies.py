@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.options import compositions, show_configurations
-from nasctl.cli.stores import Stores, open_tracker, stores_of
+from nasctl.cli.stores import Stores, stores_of, tracker_for_studies
 from nasctl.cli.text import columns
-from nasctl.errors import UsageError
+from nasctl.errors import StateMismatchError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.config.composition import Composition
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from nasctl.specs import Domain, PoolCell, StudySpec, Task
     from nasctl.tuning.driven import StudyOrder
     from nasctl.tuning.events import StudyEnded
+    from nasctl.tuning.folders import Command
     from nasctl.workers.pool import Pool
 
-__all__ = ["run_studies"]
+__all__ = ["run_again", "run_studies"]
 
 IN_FLIGHT = 8
 """Trials of one study at a time, at most, whatever the number of workers: it is a part of the method."""
@@ -34,13 +35,14 @@ IN_FLIGHT = 8
 
 @dataclass(frozen=True)
 class Asked:
-    """One study as it was asked for; `sweep` is the option of its group."""
+    """One study as it was asked for, by `command`; `sweep` is the option of its group."""
 
     settings: Settings
     cells: Cells
     sweep: str
     stores: Stores
     trials: int
+    command: Command
 
 
 def run_studies(
@@ -72,6 +74,18 @@ def run_studies(
     _run(asked, shlex.join(["nasctl", command, *flags, *overrides]), as_json=as_json)
 
 
+def run_again(names: Sequence[str], commands: Sequence[Command], resume: str, *, retry: bool, as_json: bool) -> None:
+    """Drive the named studies as these commands ask for them, typed here; with `retry` failed trials are asked again.
+
+    `resume` is the command that goes on with them. Raises StateMismatchError if they ask for others.
+    """
+    from nasctl.config.composition import composition  # noqa: PLC0415 - --help need not pay for it
+
+    every = [(each, composition(each.overrides, tuple(map(Path, each.conf_dirs)))) for each in commands]
+    asked = [_asked(each.name, composed, each.conf_dirs) for each, composed in every]
+    _run(asked, resume, names=names, retry=retry, as_json=as_json)
+
+
 def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -> Asked:
     """Check what needs no data.
 
@@ -79,6 +93,7 @@ def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -
     """
     from nasctl.cli.resolution import cells_asked  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.groups import options  # noqa: PLC0415 - as above
+    from nasctl.tuning.folders import Command  # noqa: PLC0415 - as above
 
     settings, sweep = composition.settings, composition.sweep
     _check_command(command, settings.cell.name)
@@ -100,7 +115,8 @@ def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -
                 f"{text}: the sweep {sweep} searches {stem}, so its value under training is never used",
                 f"study.space.{stem}=null keeps it fixed",
             )
-    return Asked(settings, cells, sweep, stores_of(settings), settings.trials)
+    typed = Command(command, composition.overrides, conf_dirs, str(Path.cwd()))
+    return Asked(settings, cells, sweep, stores_of(settings), settings.trials, typed)
 
 
 def _check_command(command: str, cell: str) -> None:
@@ -134,7 +150,7 @@ def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[s
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-def _run(asked: Sequence[Asked], resume: str, *, as_json: bool) -> None:
+def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = (), retry: bool = False) -> None:
     """Drive all studies to their ends over one pool of workers, and tell what came of them."""
     from nasctl.cli.progress import follow  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.events import StudyEnded  # noqa: PLC0415 - as above
@@ -143,8 +159,14 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool) -> None:
 
     first = asked[0]
     _check_common(asked)
-    orders = _orders(asked)
-    tracker = open_tracker(first.stores)
+    orders = _orders(asked, retry=retry)
+    for name, order in zip(names, orders, strict=False):
+        if order.spec.name != name:
+            raise StateMismatchError(
+                f"these settings are those of a study {order.spec.name}, not of {name}",
+                f"{order.command.typed() if order.command else 'its own command'} begins it",
+            )
+    tracker = tracker_for_studies(first.stores)
     store = StudyStore(first.stores.studies, first.stores.durability)
     try:
         scheduler = Scheduler(
@@ -174,7 +196,7 @@ def _check_common(asked: Sequence[Asked]) -> None:
                 raise UsageError(f"{key} must be the same in all studies of one command", "one command for each")
 
 
-def _orders(asked: Sequence[Asked]) -> list[StudyOrder]:
+def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
     """The studies, with their data prepared. Raises UsageError if two of them have one name."""
     from nasctl.cli.estimates import check_memory, study_bytes  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
@@ -185,7 +207,10 @@ def _orders(asked: Sequence[Asked]) -> list[StudyOrder]:
     amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, slots)) for each in asked)
     check_room(asked[0].stores.root, amount)
     check_memory([(each.settings, each.cells) for each in asked], slots)
-    orders = [StudyOrder(_spec(each, min(IN_FLIGHT, slots)), as_yaml(each.settings)) for each in asked]
+    orders = [
+        StudyOrder(_spec(each, min(IN_FLIGHT, slots)), as_yaml(each.settings), command=each.command, retry=retry)
+        for each in asked
+    ]
     names = [order.spec.name for order in orders]
     for name in names:
         if names.count(name) > 1:

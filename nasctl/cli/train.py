@@ -21,7 +21,7 @@ from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns, counted, duration
-from nasctl.errors import StoppedError, UsageError
+from nasctl.errors import MachineError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.config.settings import Settings
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nasctl.specs import RunSpec, Value
     from nasctl.tracking.records import EpochRecord, RunRecord
     from nasctl.tracking.store import MlflowTracker
+    from nasctl.tracking.trained import TrainedRun
 
 __all__ = ["train"]
 
@@ -95,11 +96,11 @@ def train(
 
 @dataclass(frozen=True)
 class Result:
-    """A run that was trained, evaluated and logged; `id` is its MLflow run's."""
+    """A run that was trained, evaluated and kept; `id` is its MLflow run's, None if MLflow does not have it yet."""
 
     name: str
     record: RunRecord
-    id: str
+    id: str | None
 
 
 def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Result]:
@@ -141,13 +142,14 @@ def _one_cell(settings: Settings) -> Cells:
 
 
 def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved, tracker: MlflowTracker) -> Result:
-    """Train and evaluate one run, and log it with its weights, configuration and predictions."""
+    """Train and evaluate one run, keep it with its weights, configuration and predictions, and log it."""
     import torch  # noqa: PLC0415 - --help need not pay for it
 
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.experiments import run as runs  # noqa: PLC0415 - as above
     from nasctl.files import canonical_json, write_atomically  # noqa: PLC0415 - as above
     from nasctl.specs import ARCHITECTURE, run_digest  # noqa: PLC0415 - as above
+    from nasctl.tracking import trained  # noqa: PLC0415 - as above
     from nasctl.tracking.records import TrialEntry  # noqa: PLC0415 - as above
     from nasctl.tracking.tags import label_tags  # noqa: PLC0415 - as above
     from nasctl.tuning.outcomes import named  # noqa: PLC0415 - as above
@@ -178,10 +180,19 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
         if cells.pool is not None:
             params[ARCHITECTURE] = cells.names[0]
             record = named(record, cells.pool, params)
-        entry = TrialEntry(0, params, record, label_tags(resolved.labels))
-        result = Result(name, record, tracker.log_run(name, entry, artifacts))
+        entry = TrialEntry(0, params, record, label_tags(resolved.labels), time.time())
+        run = trained.keep(stores.root, name, entry, artifacts)
     shutil.rmtree(scratch, ignore_errors=True)
-    return result
+    return Result(name, record, _logged(run, tracker))
+
+
+def _logged(run: TrainedRun, tracker: MlflowTracker) -> str | None:
+    """The id under which MLflow has the run; None, and a warning, if it cannot be written: what was trained is kept."""
+    try:
+        return run.log(tracker)
+    except MachineError as error:
+        click.echo(f"nasctl: {run.name} is kept, but not in MLflow ({error}); nasctl sync logs it", err=True)
+        return None
 
 
 def _followed(name: str, spec: RunSpec, workplace: Workplace, resumption: Resumption) -> Outcome:
@@ -293,7 +304,8 @@ def _for_people(result: Result) -> str:
         if metrics
     ]
     table = columns(("x100", *names), rows, right=names) if rows else "no scores"
-    return f"{head}\n{table}\ndigest {record.digest}, MLflow run {result.id}; `nasctl ui` shows it"
+    where = f"MLflow run {result.id}; `nasctl ui` shows it" if result.id else "not in MLflow yet: nasctl sync"
+    return f"{head}\n{table}\ndigest {record.digest}, {where}"
 
 
 def _summary(records: list[RunRecord]) -> str:

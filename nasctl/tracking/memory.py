@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ class MemoryTracker:
     def __init__(self) -> None:
         self._runs: dict[str, StoredRun] = {}
         self._parents: dict[str, str] = {}
+        self._ids = itertools.count()
         self.configs: dict[str, str] = {}
         self.files: dict[str, tuple[Path, ...]] = {}
 
@@ -64,6 +66,14 @@ class MemoryTracker:
         self.files[id_] = tuple(artifacts)
         return id_
 
+    def forget(self, tags: Mapping[str, str]) -> int:
+        """Remove every run that carries these tags, which are not none; how many there were."""
+        gone = [run.id for run in self.runs(tags=tags)] if tags else []
+        for id_ in gone:
+            del self._runs[id_]
+            self._parents.pop(id_, None)
+        return len(gone)
+
     def runs(self, kind: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[StoredRun]:
         """The stored runs of a kind that carry these tags, newest first."""
         wanted = dict(tags or {}) | ({tag.KIND: kind} if kind else {})
@@ -81,7 +91,8 @@ class MemoryTracker:
         for epoch in entry.record.history:  # as MLflow's latest values: those of the last epoch
             numbers = {"loss": epoch.loss} | {f"dev/{name}": value for name, value in epoch.dev.items()}
             metrics |= {f"epoch/{name}": value for name, value in numbers.items() if value is not None}
-        started = time.time() - sum(entry.record.seconds.values())
+        ended = time.time() if entry.ended is None else entry.ended
+        started = ended - sum(entry.record.seconds.values())
         return self._add(tags, started=started, params=entry.params, metrics=metrics)
 
     def _add(
@@ -92,7 +103,7 @@ class MemoryTracker:
         params: Mapping[str, str | int | float] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> str:
-        id_ = f"{len(self._runs):032x}"
+        id_ = f"{next(self._ids):032x}"
         number = tags.get(tag.TRIAL)
         self._runs[id_] = StoredRun(
             id=id_,

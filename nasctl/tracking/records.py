@@ -73,12 +73,19 @@ RECORD = TypeAdapter(RunRecord)
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrialEntry:
-    """A trial as the tracker logs it: number, hyperparameters, record, and flat tags (all strings)."""
+    """A trial as the tracker logs it: number, hyperparameters, record, and flat tags (all strings).
+
+    `ended` is when it did, in seconds since 1970; None: just now.
+    """
 
     number: int
     params: dict[str, str | int | float]
     record: RunRecord
     tags: dict[str, str]
+    ended: float | None = None
+
+
+ENTRY = TypeAdapter(TrialEntry)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -126,6 +133,9 @@ class Tracker(Protocol):
 
     def log_run(self, name: str, entry: TrialEntry, artifacts: Sequence[Path]) -> str:
         """Log one single run (`nasctl train`), outside any study; its id."""
+
+    def forget(self, tags: Mapping[str, str]) -> int:
+        """Remove every run that carries these tags, which are not none; how many there were."""
 
     def runs(self, kind: str | None = None, tags: Mapping[str, str] | None = None) -> Iterable[StoredRun]:
         """The stored runs of a kind that carry these tags, newest first; every page is read."""

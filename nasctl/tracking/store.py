@@ -46,6 +46,7 @@ SERVER_SECONDS = 10
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by itself it would try for four minutes; who writes tries again anyway
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
@@ -112,7 +113,7 @@ class MlflowTracker:
             child = children.get(entry.number)
             if child is None:
                 name = tag.trial_name(study, entry.number)
-                started = _started(entry.record)
+                started = _started(entry)
                 tags = {**tag.trial_tags(study, entry), PARENT: study_id}
                 child = _Child(self._create(name, tags, started), started, ended=False)
                 children[entry.number] = child
@@ -152,12 +153,25 @@ class MlflowTracker:
                 child = _Child(run.info.run_id, run.info.start_time, ended=False)
                 break
             else:
-                started = _started(entry.record)
+                started = _started(entry)
                 child = _Child(self._create(name, wanted, started), started, ended=False)
             for path in artifacts:
                 self._client.log_artifact(child.id, str(path))
             self._log(child, entry)
         return child.id
+
+    def forget(self, tags: Mapping[str, str]) -> int:
+        """Delete every run that carries these tags, which are not none; how many there were.
+
+        MLflow hides what is deleted, and keeps it with its files until `mlflow gc`.
+        """
+        with _told("delete runs"):
+            gone = [run.info.run_id for run in self._search(tags)] if tags else []
+            for id_ in gone:
+                self._client.delete_run(id_)
+        self._studies.clear()
+        self._children.clear()
+        return len(gone)
 
     def runs(self, kind: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[StoredRun]:
         """The stored runs of a kind that carry these tags, newest first; every page is read."""
@@ -343,6 +357,7 @@ def _milliseconds(record: RunRecord) -> int:
     return round(sum(record.seconds.values()) * 1000)
 
 
-def _started(record: RunRecord) -> int:
-    """When a run that has just ended began, by its busy seconds, in milliseconds since 1970."""
-    return _now() - _milliseconds(record)
+def _started(entry: TrialEntry) -> int:
+    """When a run that has ended began, by its busy seconds, in milliseconds since 1970."""
+    ended = _now() if entry.ended is None else round(entry.ended * 1000)
+    return ended - _milliseconds(entry.record)

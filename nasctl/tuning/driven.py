@@ -6,6 +6,7 @@ First come trials, until exactly as many as wanted have finished; then the best 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import deque
@@ -14,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from nasctl import faults
-from nasctl.errors import FailedTrialsError, StateMismatchError
+from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError
 from nasctl.specs import RUN, StudySpec, study_identity
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.tracking.tags import label_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
-from nasctl.tuning.folders import Kept, StudyFolder
+from nasctl.tuning.folders import Command, Kept, StudyFolder
 from nasctl.tuning.known import KnownRuns
 from nasctl.tuning.outcomes import failed_record, named, settled, study_ended, tracked
 from nasctl.tuning.study import TrialStore
@@ -38,12 +39,18 @@ KINDS: Mapping[str, Mapping[Purpose, JobKind]] = {
 
 @dataclass(frozen=True)
 class StudyOrder:
-    """A study to be driven. `config` is its configuration in YAML, kept beside it; `options` are the no-op job's."""
+    """A study to be driven. `config` is its configuration in YAML, kept beside it; `options` are the no-op job's.
+
+    `command` is how it was asked for, None where nobody typed anything. With `retry`, trials that have failed are asked
+    for again before any new one.
+    """
 
     spec: StudySpec
     config: str
     kind: Literal["run", "noop"] = "run"
     options: Mapping[str, Any] = field(default_factory=dict)
+    command: Command | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,9 @@ class DrivenStudy:
     def begin(self) -> Iterator[Event]:
         """Write down what the study is, remove what an earlier scheduler left, and tell how far it is."""
         trials, best = self.trials, self.trials.best
-        self._folder.describe(study_identity(self.spec), self.order.config)
+        self._folder.describe(study_identity(self.spec), self.order.config, self.order.command)
+        if self.order.retry:
+            self._pending.extend(trials.ask_failed_again())
         needed = [asked.number for asked in self._pending] + ([best.number] if best else [])
         self._folder.clear_all_but([str(number) for number in needed])
         if self._writer is not None:
@@ -341,6 +350,11 @@ class DrivenStudy:
         )
 
     def leave(self, state: Literal["interrupted", "failed"]) -> None:
-        """Tell the tracker that the study goes on another time, if ever."""
-        if not self.ended and self._writer is not None:
+        """Tell the stores that the study goes on another time, if ever."""
+        if self.ended:
+            return
+        if state == "failed":  # what else it may be, is stored as long as it runs
+            with contextlib.suppress(MachineError):  # whatever ends the study is told in its stead
+                self.trials.set_left(state)
+        if self._writer is not None:
             self._writer.end(self._log, state, self.trials.totals.metrics(), {}, [])

@@ -1,7 +1,8 @@
 """A study's folder: who owns it, its identity and configuration for people to read, and its one checkpoint.
 
-`studies/<name>/` below the store holds: lock and owner.json, identity.json, config.yaml, best.safetensors with
-best.json (whose it is), predictions.jsonl, and scratch/ (one folder per job, gone when its trial is told).
+`studies/<name>/` below the store holds: lock and owner.json, identity.json, config.yaml, command.json (how it was
+asked for), best.safetensors with best.json (whose it is), predictions.jsonl, and scratch/ (one folder per job, gone
+when its trial is told).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import psutil
 
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.files import file_sha256, write_atomically
@@ -29,7 +32,7 @@ TRIAL_BYTES, EPOCH_BYTES = 25_000, 700
 """What a trial and each of its epochs add to both databases, at most (measured: 13 parameters, three metrics per epoch,
 the texts of two cells)."""
 
-CHECKPOINT = "best.safetensors"
+CHECKPOINT, COMMAND = "best.safetensors", "command.json"
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,32 @@ class Kept:
 
 @dataclass(frozen=True)
 class Owner:
-    """The scheduler that drives a study: its machine, its process there, and when it began."""
+    """The scheduler that drives a study: its machine, its process there, and since when it drives it.
+
+    `created` (seconds since 1970, as its machine counts them) and `command` are the process's own: only with them is
+    it known again. None and () where they were not recorded.
+    """
 
     host: str
     pid: int
     start: dt.datetime
+    created: float | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a study was asked for with: `nasctl NAME [--conf DIR] KEY=VALUE...`, typed in `folder`."""
+
+    name: str
+    overrides: tuple[str, ...]
+    conf_dirs: tuple[str, ...]
+    folder: str
+
+    def typed(self) -> str:
+        """As it could be typed there."""
+        confs = (part for conf in self.conf_dirs for part in ("--conf", conf))
+        return shlex.join(["nasctl", self.name, *confs, *self.overrides])
 
 
 class StudyFolder:
@@ -69,6 +93,11 @@ class StudyFolder:
         """The final evaluation's predictions."""
         return self.path / "predictions.jsonl"
 
+    @property
+    def config(self) -> Path:
+        """The study's configuration, for people to read."""
+        return self.path / "config.yaml"
+
     def scratch(self, job: str) -> Path:
         """The folder that a job may write to."""
         return self.path / "scratch" / job
@@ -84,8 +113,10 @@ class StudyFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
             started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-            owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": started}
-            write_atomically(self._owner, json.dumps(owner))
+            ours = psutil.Process()
+            owner = {"host": socket.gethostname(), "pid": ours.pid, "start": started}
+            known = {"created": ours.create_time(), "command": ours.cmdline()}
+            write_atomically(self._owner, json.dumps(owner | known))
         except filelock.Timeout:
             raise StateMismatchError(
                 f"the study {self.study} is driven by another scheduler: {self._described_owner()}",
@@ -110,7 +141,9 @@ class StudyFolder:
         """
         try:
             owner = json.loads(self._owner.read_text("utf-8"))
-            return Owner(str(owner["host"]), int(owner["pid"]), dt.datetime.fromisoformat(owner["start"]))
+            start = dt.datetime.fromisoformat(owner["start"])
+            created, command = owner.get("created"), tuple(map(str, owner.get("command", ())))
+            return Owner(str(owner["host"]), int(owner["pid"]), start, created and float(created), command)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -122,10 +155,20 @@ class StudyFolder:
 
     # --- for people ---------------------------------------------------------------------------------------------------
 
-    def describe(self, identity: Any, config: str) -> None:
-        """Write down what the study is, beside what it makes."""
+    def describe(self, identity: Any, config: str, command: Command | None = None) -> None:
+        """Write down what the study is, beside what it makes, and the command that it was asked for with."""
         write_atomically(self.path / "identity.json", json.dumps(identity, indent=2))
-        write_atomically(self.path / "config.yaml", config)
+        if command is not None:
+            write_atomically(self.path / COMMAND, json.dumps(asdict(command), indent=2))
+        write_atomically(self.config, config)
+
+    def command(self) -> Command | None:
+        """The command that the study was asked for with last; None if it was not recorded, or cannot be read."""
+        try:
+            known = json.loads((self.path / COMMAND).read_text("utf-8"))
+            return Command(known["name"], tuple(known["overrides"]), tuple(known["conf_dirs"]), known["folder"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def tracked(trial: Ended, spec: StudySpec) -> TrialEntry:
     if trial.duplicate_of is not None:
         tags[DUPLICATE_OF] = trial.duplicate_of
     params = trial.asked.params
-    return TrialEntry(trial.asked.number, dict(params), named(trial.record, spec.pool, params), tags)
+    return TrialEntry(trial.asked.number, dict(params), named(trial.record, spec.pool, params), tags, trial.at)
 
 
 def study_ended(

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from nasctl.tuning.folders import Owner
+from nasctl.errors import StateMismatchError
+from nasctl.tuning.folders import Owner, StudyFolder
 
 PROCESSES = Path("/proc")
+
+
+CREATED_SECONDS = 2.0
+"""By how much a process's recorded beginning may differ from what is read now: clocks are set now and then."""
 
 
 def living(owner: Owner | None) -> str:
@@ -23,10 +28,43 @@ def living(owner: Owner | None) -> str:
     if owner.host != socket.gethostname():
         return f"process {owner.pid} on {owner.host}"  # whether it lives cannot be seen from here
     try:
-        began = psutil.Process(owner.pid).create_time()
+        process = psutil.Process(owner.pid)
+        began, ended = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):  # a number that no process can have
         return ""
-    return f"process {owner.pid}" if began <= owner.start.timestamp() + 1 else ""
+    return f"process {owner.pid}" if began <= owner.start.timestamp() + 1 and not ended else ""
+
+
+def process_of(owner: Owner) -> psutil.Process:
+    """The very process that recorded itself as a study's scheduler, which alone may be sent a signal.
+
+    Raises StateMismatchError if that is on another machine, has ended, or cannot be told from one that has its number.
+    """
+    if owner.host != socket.gethostname():
+        raise StateMismatchError(f"process {owner.pid} is on {owner.host}", "ask for it there")
+    try:
+        process = psutil.Process(owner.pid)
+        created, command = process.create_time(), tuple(process.cmdline())
+    except (psutil.Error, ValueError):
+        raise StateMismatchError(f"process {owner.pid} has ended") from None
+    same = owner.created is not None and abs(created - owner.created) <= CREATED_SECONDS
+    if not same or command != owner.command:
+        raise StateMismatchError(
+            f"process {owner.pid} is not the one that was recorded (another beginning, or another command)",
+            "nothing was sent to it",
+        )
+    return process
+
+
+def driven_by(root: Path, owner: Owner) -> list[str]:
+    """The studies below `root` that this scheduler drives."""
+    names = sorted(path.parent.name for path in (root / "studies").glob("*/owner.json"))
+    return [name for name in names if _same(root, name, owner)]
+
+
+def _same(root: Path, name: str, owner: Owner) -> bool:
+    other = StudyFolder(root, name).owner()
+    return other is not None and (other.host, other.pid, other.created) == (owner.host, owner.pid, owner.created)
 
 
 def lock_holders(root: Path) -> Mapping[str, frozenset[int]]:

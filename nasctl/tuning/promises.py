@@ -6,24 +6,23 @@ the tracker may lag behind and the end of the study is to come.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from nasctl.errors import NasctlError, UsageError, nearest
-from nasctl.specs import STUDY, StudySpec
-from nasctl.tracking.records import RECORD, RunRecord, Tracker
+from nasctl.errors import NasctlError, StateMismatchError, UsageError, nearest
+from nasctl.tracking.records import Tracker
 from nasctl.tuning.agreement import Shown, disagreements, table_differences
 from nasctl.tuning.folders import StudyFolder
 from nasctl.tuning.leftovers import checkpoint_trouble, evaluation_trouble
+from nasctl.tuning.look import Look, look_at
 from nasctl.tuning.owners import living, lock_holders
-from nasctl.tuning.study import StoredStudy, StoredTrial, StudyStore, stored_study
-from nasctl.tuning.trials import Best, Ended, asked_trial, best_of
+from nasctl.tuning.study import StudyStore
+from nasctl.tuning.trials import Ended
 
 Promise = Literal["counted", "numbered", "ended", "owned", "tracked", "checkpoint", "tested", "tables"]
 
@@ -41,8 +40,8 @@ PROMISES: Mapping[Promise, str] = MappingProxyType(
 )
 
 BACKUP = "restore the studies' database from a backup"
-AGAIN = "the command that began the study, once more"
-ANEW = "delete the study's runs in MLflow, then the command that began it, once more"
+AGAIN = "nasctl resume {}"
+LACKING, ANEW = "nasctl sync {}", "nasctl sync --rebuild {}"
 FROM_MLFLOW = "MLflow keeps a copy among the files of the study's run; or study.name=OTHER anew"
 
 
@@ -75,56 +74,6 @@ class _Stores:
     """What is shown of `tracker`, read once."""
 
 
-@dataclass(frozen=True)
-class _Look:
-    """A study at one moment. `ended` has the trials whose end can be read, `unreadable` says why others cannot."""
-
-    stored: StoredStudy
-    spec: StudySpec
-    owner: str
-    ended: Mapping[int, Ended]
-    unreadable: Mapping[int, str]
-
-    @cached_property
-    def best(self) -> Best | None:
-        return best_of(trial for trial in self.ended.values() if self.trials[trial.asked.number].state == "finished")
-
-    @cached_property
-    def trials(self) -> Mapping[int, StoredTrial]:
-        """By number; of several that share one the first, as in `ended`."""
-        first = {trial.number: trial for trial in reversed(self.stored.trials)}
-        return dict(sorted(first.items()))
-
-    def count(self, *states: str) -> int:
-        return sum(trial.state in states for trial in self.stored.trials)
-
-    @property
-    def counted(self) -> int:
-        """How many of the trials that are wanted are there."""
-        return self.count("finished", "pruned")
-
-    @cached_property
-    def over(self) -> bool:
-        """Whether nothing is left to do: as many trials as wanted, the last of them looked at for the best."""
-        if self.owner or self.best is None or self.counted < self.spec.trials:
-            return False
-        return self.ended[self.best.number].record.state == "diverged" or self.final is not None
-
-    @cached_property
-    def final(self) -> Mapping[str, Any] | None:
-        """What is stored of the evaluation: its `trial`, how many `trials` had finished, its `record`."""
-        stored = self.stored.attributes.get("final")
-        return stored if isinstance(stored, dict) and {"trial", "trials", "record"} <= stored.keys() else None
-
-    @cached_property
-    def evaluated(self) -> RunRecord | None:
-        """The record of the evaluation; None if there was nothing to evaluate, or it cannot be read."""
-        try:
-            return None if self.final is None else RECORD.validate_json(json.dumps(self.final["record"]))
-        except ValueError:
-            return None
-
-
 def verify(
     store: StudyStore, root: Path, tracker: Tracker, shown: Shown, studies: Sequence[str] = ()
 ) -> Iterator[Verified]:
@@ -152,17 +101,14 @@ def _verified(stores: _Stores, name: str) -> Verified:
     parents = list(tracker.runs("study", {"nasctl.study": name}))  # first: what it has was stored before
     children = list(tracker.runs("trial", {"nasctl.study": name}))
     whole = frozenset(id_ for parent in parents for id_ in tracker.trials(parent.id).values())
-    stored = stored_study(stores.studies, name)
     try:
-        spec = STUDY.validate_json(json.dumps(stored.attributes["spec"]))
-    except ValueError as error:
-        problem = Broken("ended", "the study", f"its settings cannot be read: {_line(error)}", BACKUP)
-        return Verified(name, before, (problem,))
-    ended, unreadable = _read(stored, spec)
-    look = _Look(stored, spec, before or living(folder.owner()), ended, unreadable)
-    stored_badly = [*_counted(look, stores.studies), *_numbered(look), *_ended(look)]
+        look = look_at(stores.studies, name)
+    except StateMismatchError as error:
+        return Verified(name, before, (Broken("ended", "the study", str(error), BACKUP),))
+    look, spec = replace(look, owner=before or living(folder.owner())), look.spec
+    stored_badly = damage(look, stores.studies)
     behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
-        Broken("tracked", where, what, BACKUP if stored_badly else AGAIN if lacking else ANEW)
+        Broken("tracked", where, what, BACKUP if stored_badly else (LACKING if lacking else ANEW).format(name))
         for where, what, lacking in disagreements(
             spec, look.ended, parents, children, whole, living=bool(look.owner), over=look.over
         )
@@ -172,34 +118,21 @@ def _verified(stores: _Stores, name: str) -> Verified:
         broken += _end(look, folder)
         if not stored_badly and not behind:
             broken += [
-                Broken("tables", "the study", text, ANEW)
+                Broken("tables", "the study", text, ANEW.format(name))
                 for text in table_differences(spec, look.ended, look.evaluated, stores.ours().get(name), stores.shown)
             ]
     return Verified(name, look.owner, tuple(broken))
 
 
-def _read(stored: StoredStudy, spec: StudySpec) -> tuple[dict[int, Ended], dict[int, str]]:
-    ended: dict[int, Ended] = {}
-    unreadable: dict[int, str] = {}
-    for trial in stored.trials:
-        try:
-            asked = asked_trial(spec, trial.number, trial.params, trial.attributes.get("failures", ()))
-            if "record" in trial.attributes:
-                record = RECORD.validate_json(json.dumps(trial.attributes["record"]))
-                ended.setdefault(trial.number, Ended(asked, record, trial.attributes.get("duplicate_of")))
-        except (NasctlError, ValueError, TypeError, KeyError) as error:
-            unreadable[trial.number] = _line(error)
-    return ended, unreadable
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
 # --- what the studies' database says by itself ------------------------------------------------------------------------
 
 
-def _counted(look: _Look, store: StudyStore) -> Iterator[Broken]:
+def damage(look: Look, store: StudyStore) -> tuple[Broken, ...]:
+    """The promises that the studies' database breaks by itself, whatever else there is."""
+    return (*_counted(look, store), *_numbered(look), *_ended(look))
+
+
+def _counted(look: Look, store: StudyStore) -> Iterator[Broken]:
     for number, trial in look.trials.items():
         told, where = look.ended.get(number), f"trial {number}"
         if trial.state == "finished" and told is not None:
@@ -229,7 +162,7 @@ def _not_told_by(store: StudyStore, trial: Ended) -> str:
     return "" if same and known.known else f"it was told the result of {trial.duplicate_of}, which has another"
 
 
-def _numbered(look: _Look) -> Iterator[Broken]:
+def _numbered(look: Look) -> Iterator[Broken]:
     counts = Counter(trial.number for trial in look.stored.trials)
     for number in sorted(set(range(max(counts, default=-1) + 1)) - set(counts)):
         yield Broken("numbered", f"trial {number}", "it is not there, and later ones are", BACKUP)
@@ -243,14 +176,14 @@ def _numbered(look: _Look) -> Iterator[Broken]:
         yield Broken("numbered", "the study", text, BACKUP)
 
 
-def _ended(look: _Look) -> Iterator[Broken]:
+def _ended(look: Look) -> Iterator[Broken]:
     for number, trial in look.trials.items():
         told, where = look.ended.get(number), f"trial {number}"
         if number in look.unreadable:
             yield Broken("ended", where, f"it cannot be read: {look.unreadable[number]}", BACKUP)
         elif trial.state not in {"finished", "pruned", "failed", "unfinished"}:
             yield Broken("ended", where, f"Optuna calls it {trial.state}, which no scheduler of nasctl writes", BACKUP)
-        elif trial.state != "unfinished" and (told is None or not trial.ended):
+        elif trial.state != "unfinished" and (told is None or trial.ended is None):
             yield Broken("ended", where, f"it is {trial.state}, and nothing says how or when", BACKUP)
         elif trial.state != "unfinished" and told is not None and trial.state != _as_stored(told):
             yield Broken("ended", where, f"it is {trial.state}, by its record {told.record.state}", BACKUP)
@@ -273,13 +206,13 @@ def _owned(name: str, folder: StudyFolder, root: Path) -> Iterator[Broken]:
         yield Broken("owned", "the study", f"processes {pids} hold its lock", "stop all of them but one")
     elif holders and owner is not None and not living(owner):
         text = f"process {min(holders)} holds its lock, process {owner.pid} says that it drives it"
-        yield Broken("owned", "the study", text, f"is {min(holders)} a scheduler? stop it, and go on with {AGAIN}")
+        yield Broken("owned", "the study", text, f"is {min(holders)} a scheduler? stop it, and {AGAIN.format(name)}")
 
 
 # --- what the end left ------------------------------------------------------------------------------------------------
 
 
-def _end(look: _Look, folder: StudyFolder) -> Iterator[Broken]:
+def _end(look: Look, folder: StudyFolder) -> Iterator[Broken]:
     best = look.best
     if best is None or look.final is None:  # every trial has diverged
         return
@@ -287,7 +220,12 @@ def _end(look: _Look, folder: StudyFolder) -> Iterator[Broken]:
     if (trouble := checkpoint_trouble(folder, known.asked)) is not None:
         yield Broken("checkpoint", folder.checkpoint.name, trouble, FROM_MLFLOW)
     if tested != best.number:
-        yield Broken("tested", "the study", f"trial {tested} was tested, the best is trial {best.number}", AGAIN)
+        yield Broken(
+            "tested",
+            "the study",
+            f"trial {tested} was tested, the best is trial {best.number}",
+            AGAIN.format(look.spec.name),
+        )
     elif final is None:
         yield Broken("tested", "the study", "the record of its evaluation cannot be read", BACKUP)
     else:

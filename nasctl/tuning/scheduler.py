@@ -276,7 +276,7 @@ class Scheduler:
                 yield from self._warnings()
             yield from self._warnings()
             if self._writer.lags:
-                yield Warned("the tracker lacks some trials; the same command again completes it")
+                yield Warned("the tracker lacks some trials; nasctl sync completes it")
 
     def _warnings(self) -> Iterator[Event]:
         if self._writer is not None:

@@ -30,11 +30,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that has been told a record, its own or that of the trial `duplicate_of` ("study/number")."""
+    """A trial that has been told a record, its own or that of the trial `duplicate_of` ("study/number").
+
+    `at` is when it was made durable, in seconds since 1970; None: it has not been yet.
+    """
 
     asked: Asked
     record: RunRecord
     duplicate_of: str | None
+    at: float | None = None
 
     @property
     def counts(self) -> bool:

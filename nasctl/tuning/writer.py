@@ -38,6 +38,8 @@ class StudyLog:
     """The trials that were told before this process began."""
     id: str = ""
     behind: deque[int] = field(default_factory=deque)
+    caught_up: int = 0
+    """How many of those that were behind have been logged."""
 
 
 class TrackerWriter:
@@ -127,6 +129,7 @@ class TrackerWriter:
 
     def _read_and_log(self, log: StudyLog, number: int) -> None:
         self._tracker.log_trial(log.id, log.study, log.read(number))
+        log.caught_up += 1
 
     def _persist(self, call: Callable[[], object]) -> None:
         """Call until it works, with growing pauses; when closing, until patience ends, and then just once."""

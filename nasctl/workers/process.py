@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nasctl.workers.logs import is_marker, marker
 from nasctl.workers.protocol import LineSplitter, Message, ProtocolError, Sender
 
 LOG_BYTES = 10 * 1024 * 1024
@@ -66,6 +67,7 @@ class WorkerProcess:
             )
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
         os.set_blocking(self._process.stdin.fileno(), False)  # a worker that no longer reads must not hold us up
+        self.note(marker())
         self._sender = Sender(self._process.stdin.fileno())
         self._reader = threading.Thread(target=self._read, name=f"worker-{slot.number}", daemon=True)
         self._reader.start()
@@ -105,8 +107,8 @@ class WorkerProcess:
         return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
     def note(self, text: bytes) -> None:
-        """Add a line to the worker's log."""
-        with self.log.open("ab") as log:
+        """Add a line to the worker's log; none where it cannot be written, since no study ends for that."""
+        with contextlib.suppress(OSError), self.log.open("ab") as log:
             log.write(text + b"\n")
 
     def cap_log(self) -> None:
@@ -121,7 +123,8 @@ class WorkerProcess:
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - _TAIL_BYTES))
-            return tuple(log.read().decode(errors="replace").splitlines()[-LAST_LINES:])
+            lines = log.read().decode(errors="replace").splitlines()
+        return tuple(line for line in lines if not is_marker(line))[-LAST_LINES:]
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it was asked for

@@ -11,6 +11,7 @@ from typing import Literal
 
 from nasctl.errors import MachineError
 from nasctl.specs import RESULT_VERSION
+from nasctl.workers.logs import marker
 from nasctl.workers.pool import GpuLost, Limits, LossReason, PoolEvent, Told, WorkerLost, WorkerReady
 from nasctl.workers.process import Item, Slot, WorkerProcess, last_lines
 from nasctl.workers.protocol import (
@@ -116,6 +117,8 @@ class ProcessPool:
         worker = self._workers.get(slot)
         if worker is None:  # it has ended since, and its loss was told
             return
+        if isinstance(message, Job):
+            worker.process.note(marker(message.job, message.attempt))
         worker.process.send(message)
         if isinstance(message, Job):
             worker.state, worker.progress = "busy", self._reading

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from records import LABELS, entry
 
 from nasctl.tracking.memory import MemoryTracker
-from nasctl.tracking.records import EpochRecord, Tracker
+from nasctl.tracking.records import EpochRecord, Tracker, TrialEntry
 from nasctl.tracking.store import MlflowTracker
 from nasctl.tracking.totals import StudyTotals, add_up, read_back
 
@@ -77,6 +77,25 @@ def test_a_trial_is_logged_once_whole(tracker: Tracker) -> None:
         "nasctl.digest_1": "lstm",
     }
     assert stored.tags == expected
+
+
+def test_what_is_forgotten_is_gone_and_can_be_logged_anew(tracker: Tracker) -> None:
+    ids = {}
+    for name in ("one", "two"):
+        ids[name] = tracker.begin_study(name, LABELS, "")
+        for number in range(2):
+            tracker.log_trial(ids[name], name, entry(number))
+    assert tracker.forget({}) == 0
+    assert tracker.forget({"nasctl.study": "one"}) == 3
+    assert tracker.forget({"nasctl.study": "one"}) == 0
+    assert {run.study for run in tracker.runs()} == {"two"}
+    anew = tracker.begin_study("one", LABELS, "")
+    assert anew != ids["one"]
+    assert tracker.trials(anew) == {}
+    at = entry(0, seconds={"train": 50.0})
+    tracker.log_trial(anew, "one", TrialEntry(at.number, at.params, at.record, at.tags, 1_500_000_050.0))
+    (trial,) = tracker.runs("trial", {"nasctl.study": "one"})
+    assert trial.started == pytest.approx(1_500_000_000.0)
 
 
 def test_runs_are_found_by_kind_and_tags(tracker: Tracker) -> None:

@@ -9,6 +9,7 @@ import platform
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import optuna
 from optuna.distributions import (
@@ -20,7 +21,7 @@ from optuna.distributions import (
 )
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nasctl import faults
 from nasctl.data.metrics import METRICS
@@ -78,6 +79,27 @@ class TrialStore:
         drawn = self._mirror.ask(fixed_distributions=self._distributions).params
         params = {name: drawn[name] for name, _ in self.spec.space}
         asked = asked_trial(self.spec, number, params)
+        self._insert(asked)
+        return asked
+
+    def ask_failed_again(self) -> tuple[Asked, ...]:
+        """The parameters of trials that have failed, under new numbers, each durable: as many as the study still wants.
+
+        What was asked for again before is not, unless that failed, too.
+        """
+        trials = sorted(self._rdb.get_all_trials(self._id, deepcopy=False), key=lambda trial: trial.number)
+        again = {trial.user_attrs.get("retry_of") for trial in trials}
+        failed = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in again]
+        unfinished = sum(trial.state == TrialState.RUNNING for trial in trials)
+        asked = []
+        for trial in failed[: max(self.spec.trials - self.totals.trials - unfinished, 0)]:
+            asked.append(asked_trial(self.spec, len(self._ids), trial.params))
+            self._copy(trial)
+            self._insert(asked[-1], retry_of=trial.number)
+        return tuple(asked)
+
+    def _insert(self, asked: Asked, retry_of: int | None = None) -> None:
+        params = asked.params
         internal = [
             {
                 "param_name": name,
@@ -87,10 +109,9 @@ class TrialStore:
             for name, distribution in self._distributions.items()
         ]
         faults.reach("asking")
-        self._ids.append(self._store.insert_running(self._id, asked, internal))
+        self._ids.append(self._store.insert_running(self._id, asked, internal, retry_of))
         self.outcomes.append(None)
         faults.reach("asked")
-        return asked
 
     def note_failure(self, asked: Asked, failure: Failure) -> Asked:
         """Record that an attempt came to nothing."""
@@ -145,6 +166,11 @@ class TrialStore:
         with database_errors(self._store.url):
             self._rdb.set_study_user_attr(self._id, "final", final)
 
+    def set_left(self, state: Literal["interrupted", "failed"]) -> None:
+        """Record how the study stands, now that its scheduler leaves it unfinished."""
+        with database_errors(self._store.url):
+            self._rdb.set_study_user_attr(self._id, "left", state)
+
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def _open(self) -> int:
@@ -169,6 +195,7 @@ class TrialStore:
             "spec": STUDY.dump_python(self.spec, mode="json"),
             "versions": versions,
             "in_flight": self.spec.in_flight,
+            "left": "interrupted",  # as long as nobody says otherwise
             "identity": identity,  # the last one: with it, all are there
         }
         for key, value in wanted.items():
@@ -185,6 +212,10 @@ class TrialStore:
             self._ids.append(trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
             self.outcomes.append(None)
             self._copy(trial)
+            for epoch, score in trial.intermediate_values.items():  # what a pruner has seen of it
+                self._memory.set_trial_intermediate_value(trial.number, epoch, score)
+            for key, value in trial.system_attrs.items():
+                self._memory.set_trial_system_attr(trial.number, key, value)
             if "record" in trial.user_attrs:
                 self._count(read_ended(self.spec, trial))
             else:
@@ -193,15 +224,11 @@ class TrialStore:
         return tuple(unfinished)
 
     def _copy(self, trial: FrozenTrial) -> None:
-        """A trial of the store as one of the copy, with what a pruner has noted of it."""
+        """A trial with these parameters, in memory."""
         copy = self._memory.create_new_trial(self._mirror._study_id)  # noqa: SLF001 - Optuna has no public name for it
         for name, distribution in self._distributions.items():  # shared, where a copied trial would have its own
             value = distribution.to_internal_repr(trial.params[name])
             self._memory.set_trial_param(copy, name, value, distribution)
-        for epoch, score in trial.intermediate_values.items():
-            self._memory.set_trial_intermediate_value(copy, epoch, score)
-        for key, value in trial.system_attrs.items():
-            self._memory.set_trial_system_attr(copy, key, value)
 
     def _count(self, trial: Ended) -> None:
         """Let a trial's end count in memory; the trials of the copy are numbered as those of the store."""

@@ -13,7 +13,7 @@ from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from nasctl.tuning.study.store import StudyStore, database_errors
+from nasctl.tuning.study.store import StudyStore, database_errors, seconds_of
 
 STATES = {
     TrialState.COMPLETE: "finished",
@@ -26,11 +26,11 @@ STATES = {
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """One row of the trials' table and what hangs on it; `ended` says whether the time of its end is known."""
+    """One row of the trials' table and what hangs on it; `ended` is when it did, in seconds since 1970."""
 
     number: int
     state: str
-    ended: bool
+    ended: float | None
     values: tuple[float, ...]
     params: Mapping[str, Any]
     attributes: Mapping[str, Any]
@@ -64,7 +64,7 @@ def stored_study(store: StudyStore, name: str) -> StoredStudy:
         StoredTrial(
             number,
             STATES.get(state, state.name),
-            complete is not None,
+            seconds_of(complete),
             tuple(models.TrialValueModel.stored_repr_to_value(value, kind) for value, kind in values[id_]),
             {name: json_to_distribution(text).to_external_repr(value) for name, value, text in params[id_]},
             {key: json.loads(text) for key, text in texts[id_]},

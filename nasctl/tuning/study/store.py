@@ -52,7 +52,9 @@ class StudyStore:
         self.rdb.scoped_session.remove()
         self.rdb.engine.dispose()
 
-    def insert_running(self, study: int, asked: Asked, internal: Sequence[Mapping[str, Any]]) -> int:
+    def insert_running(
+        self, study: int, asked: Asked, internal: Sequence[Mapping[str, Any]], retry_of: int | None = None
+    ) -> int:
         """Enter a trial in one transaction; its row's id. `internal` has its parameters as Optuna stores them."""
         row = {"study_id": study, "number": asked.number, "state": TrialState.RUNNING, "datetime_start": _utc_now()}
         with database_errors(self.url), self.rdb.engine.begin() as connection:
@@ -60,7 +62,7 @@ class StudyStore:
             id_ = int(inserted[0])  # type: ignore[index] # there is one: the table numbers its rows
             if internal:
                 connection.execute(_PARAMS.insert(), [{"trial_id": id_, **each} for each in internal])
-            connection.execute(_ATTRIBUTES.insert(), _attributes(id_, {"digest": asked.digest}))
+            connection.execute(_ATTRIBUTES.insert(), _attributes(id_, {"digest": asked.digest, "retry_of": retry_of}))
         return id_
 
     def update_ended(self, id_: int, trial: Ended, seen: FrozenTrial | None = None) -> None:
@@ -147,6 +149,11 @@ def _utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)  # as Optuna's columns have it
 
 
+def seconds_of(time: dt.datetime | None) -> float | None:
+    """One of Optuna's times, which are in UTC, in seconds since 1970."""
+    return None if time is None else time.replace(tzinfo=dt.UTC).timestamp()
+
+
 def _attributes(id_: int, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     known = {key: value for key, value in values.items() if value is not None}
     return [
@@ -170,7 +177,8 @@ def read_ended(study: StudySpec, trial: FrozenTrial) -> Ended:
     """A trial of this study that has been told."""
     attributes = trial.user_attrs
     asked = asked_trial(study, trial.number, trial.params, attributes.get("failures", ()))
-    return Ended(asked, RECORD.validate_json(json.dumps(attributes["record"])), attributes.get("duplicate_of"))
+    record = RECORD.validate_json(json.dumps(attributes["record"]))
+    return Ended(asked, record, attributes.get("duplicate_of"), seconds_of(trial.datetime_complete))
 
 
 @contextlib.contextmanager

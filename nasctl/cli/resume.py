@@ -1,0 +1,166 @@
+"""`nasctl resume` and `nasctl retry`: studies driven again by the command that they were asked for with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.options import OverrideType
+from nasctl.cli.stores import Stores
+from nasctl.errors import StateMismatchError, UsageError
+
+if TYPE_CHECKING:
+    from nasctl.tuning.folders import Command
+    from nasctl.tuning.trials import StudyProgress
+
+__all__ = ["resume", "retry"]
+
+RESUME_EXAMPLES = """
+nasctl resume                            all that are stopped
+nasctl resume sick-glove-blm-L           one of them
+nasctl resume sick-glove-blm-L workers=8 trials=600
+"""
+
+RETRY_EXAMPLES = """
+nasctl retry sick-glove-blm-L --failed   e.g. once the disk has room again
+"""
+
+
+@click.command(cls=ExampleCommand, examples=RESUME_EXAMPLES)
+@click.argument("asked", nargs=-1, type=OverrideType(), metavar="[STUDY]... [KEY=VALUE]...")
+@click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
+def resume(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
+    """Go on with studies that are stopped, as they were begun.
+
+    STUDY names those that are wanted; without one, all that are neither finished nor driven by anybody. Further
+    settings stand before those of the command, their paths seen from where that was typed; what makes a study what it
+    is cannot be changed.
+    """
+    names, stores = split(asked, conf_dirs)
+    with opened_studies(stores) as (_, known):
+        pass
+    check_known(names, known, stores)
+    wanted = [study for study in known if (study.name in names if names else not study.ended)]
+    if not names:
+        wanted = _free(stores, wanted)
+    if not wanted:
+        click.echo(f"no study in {stores.root} is stopped", err=True)
+        return
+    _drive(wanted, stores, [each for each in asked if "=" in each], conf_dirs, retry=False, as_json=as_json)
+
+
+@click.command(cls=ExampleCommand, examples=RETRY_EXAMPLES)
+@click.argument("study")
+@click.argument("overrides", nargs=-1, type=OverrideType(), metavar="[KEY=VALUE]...")
+@click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
+@click.option("--failed", is_flag=True, help="Its failed trials; there is nothing else to be retried.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object instead of a table.")
+def retry(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, failed: bool, as_json: bool) -> None:
+    """Ask for the failed trials of STUDY again, and go on with it.
+
+    Their parameters get new numbers; what has failed stays so, with its reasons. As many trials finish as were wanted
+    all the same: what is retried comes before what would be new.
+    """
+    if not failed:
+        raise UsageError("only failed trials can be retried", f"nasctl retry {study} --failed")
+    names, stores = split(overrides, conf_dirs)
+    if names:
+        raise UsageError(f"one study at a time, not {study} {' '.join(names)}", f"nasctl retry {study} --failed")
+    with opened_studies(stores) as (_, known):
+        pass
+    check_known([study], known, stores)
+    (found,) = (each for each in known if each.name == study)
+    if not found.failed:
+        raise StateMismatchError(f"no trial of {study} has failed", "nasctl status")
+    more = next((each for each in overrides if each.startswith("trials=")), "")
+    if found.finished >= found.trials and not more:
+        raise StateMismatchError(
+            f"all {found.trials} trials that {study} wanted have finished, others in the place of the {found.failed} "
+            "that failed",
+            f"trials={found.finished + found.failed} wants more",
+        )
+    _drive([found], stores, overrides, conf_dirs, retry=True, as_json=as_json)
+
+
+def _free(stores: Stores, studies: Sequence[StudyProgress]) -> list[StudyProgress]:
+    """Those that nobody drives; of the others a line is told."""
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+
+    free = []
+    for study in studies:
+        if owner := living(StudyFolder(stores.root, study.name).owner()):
+            click.echo(f"{study.name} is driven by {owner}", err=True)
+        else:
+            free.append(study)
+    return free
+
+
+def _drive(
+    studies: Sequence[StudyProgress],
+    stores: Stores,
+    overrides: Sequence[str],
+    conf_dirs: tuple[str, ...],
+    *,
+    retry: bool,
+    as_json: bool,
+) -> None:
+    """Drive the studies by their commands, in the folder where those were typed."""
+    from nasctl.cli.studies import run_again  # noqa: PLC0415 - --help need not pay for it
+
+    commands = [_command(study.name, stores, overrides, conf_dirs) for study in studies]
+    folders = {command.folder for command in commands}
+    if len(folders) > 1:
+        raise UsageError(f"these studies were begun in {len(folders)} folders", "one command for each")
+    verb = "retrying the failed trials of" if retry else "resuming"
+    for study, command in zip(studies, commands, strict=True):
+        done = f"{study.finished} of {study.trials} trials are done"
+        click.echo(f"{verb} {study.name}: {done}; {command.typed()}", err=True)
+    names = [study.name for study in studies]
+    os.chdir(folders.pop())  # what the commands name is named from there
+    where = [] if stores.root == Path("runs").absolute() else [f"store.root={_quoted(stores.root)}"]
+    run_again(names, commands, shlex.join(["nasctl", "resume", *names, *where]), retry=retry, as_json=as_json)
+
+
+def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tuple[str, ...]) -> Command:
+    """How the study was asked for, with these overrides in front, on the store where it is now.
+
+    Raises StateMismatchError if that was not recorded, or its folder is gone.
+    """
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+
+    command = StudyFolder(stores.root, name).command()
+    if command is None:
+        raise StateMismatchError(
+            f"how {name} was asked for is not recorded (command.json)", "the command that began it goes on"
+        )
+    if not Path(command.folder).is_dir():
+        raise StateMismatchError(
+            f"{name} was begun in {command.folder}, which is gone", f"there, or elsewhere: {command.typed()}"
+        )
+    ours = [each for each in overrides if _key(each) != "store.root"]
+    root = next((each for each in command.overrides if _key(each) == "store.root"), "store.root=runs")
+    if (Path(command.folder) / root.partition("=")[2]).resolve() != stores.root.resolve():
+        ours.append(f"store.root={_quoted(stores.root.resolve())}")
+    keys = {_key(each) for each in ours}
+    kept = (each for each in command.overrides if _key(each) not in keys)
+    folders = tuple(str(Path(each).expanduser().absolute()) for each in conf_dirs)
+    return replace(command, overrides=(*kept, *ours), conf_dirs=(*command.conf_dirs, *folders))
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value of an override, whatever it holds."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

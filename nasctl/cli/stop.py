@@ -1,0 +1,92 @@
+"""`nasctl stop`: the scheduler of a study, asked to stop from elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.options import OverrideType
+from nasctl.cli.stores import Stores
+from nasctl.errors import StateMismatchError, UsageError
+
+if TYPE_CHECKING:
+    import psutil
+
+    from nasctl.tuning.folders import Owner, StudyFolder
+
+__all__ = ["stop"]
+
+POLL_SECONDS = 0.1
+
+EXAMPLES = """
+nasctl stop sick-glove-blm-L             the running trials end first
+nasctl stop sick-glove-blm-L --now       they are taken up again later
+"""
+
+
+@click.command(cls=ExampleCommand, examples=EXAMPLES)
+@click.argument("study")
+@click.argument("overrides", nargs=-1, type=OverrideType(), metavar="[KEY=VALUE]...")
+@click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
+@click.option("--now", is_flag=True, help="Do not wait for the running trials: they are taken up again.")
+def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, now: bool) -> None:
+    """Stop the command that drives STUDY, as Ctrl-C would.
+
+    It waits until that has stopped. With --now, as a second Ctrl-C would. Whatever else that command drives stops, too.
+    Nothing that has finished is lost; `nasctl resume STUDY` goes on.
+    """
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.owners import driven_by, living, process_of  # noqa: PLC0415 - as above
+
+    names, stores = split(overrides, conf_dirs)
+    if names:
+        raise UsageError(f"one study at a time, not {study} {' '.join(names)}", f"nasctl stop {study}")
+    with opened_studies(stores) as (_, known):
+        check_known([study], known, stores)
+    folder = StudyFolder(stores.root, study)
+    owner = folder.owner()
+    if owner is None or not living(owner):
+        raise StateMismatchError(f"nobody drives {study}", "nasctl status says how far it is")
+    process = process_of(owner)
+    others = [name for name in driven_by(stores.root, owner) if name != study]
+    also = f", which drives {', '.join(others)}, too" if others else ""
+    waits = "" if now else f"; its running trials end first (nasctl stop {study} --now leaves them)"
+    click.echo(f"process {owner.pid}{also}, is asked to stop{waits}", err=True)
+    _ask(process, now=now)
+    _wait(folder, owner)
+    _tell(stores, study)
+
+
+def _ask(process: psutil.Process, *, now: bool) -> None:
+    """Send the signal of the stage. Raises StateMismatchError if the process has ended or is somebody else's."""
+    import psutil  # noqa: PLC0415 - --help need not pay for it
+
+    try:
+        process.send_signal(signal.SIGTERM if now else signal.SIGINT)  # psutil looks again whose number it is
+    except psutil.NoSuchProcess:
+        raise StateMismatchError(f"process {process.pid} has ended just now", "nasctl status") from None
+    except psutil.AccessDenied:
+        raise StateMismatchError(f"process {process.pid} is somebody else's", "who started it can stop it") from None
+
+
+def _wait(folder: StudyFolder, owner: Owner) -> None:
+    """Until the scheduler has let go of the study, however it ended."""
+    from nasctl.tuning.owners import living  # noqa: PLC0415 - --help need not pay for it
+
+    while folder.owner() == owner and living(owner):
+        time.sleep(POLL_SECONDS)
+
+
+def _tell(stores: Stores, name: str) -> None:
+    with opened_studies(stores) as (_, known):
+        study = next(each for each in known if each.name == name)
+    if study.ended:
+        click.echo(f"{name} is finished: {study.finished} of {study.trials} trials, {study.failed} failed")
+        return
+    open_ = f", {study.unfinished} to be taken up again" if study.unfinished else ""
+    click.echo(f"{name} is stopped: {study.finished} of {study.trials} trials are done{open_}; nasctl resume {name}")

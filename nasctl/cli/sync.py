@@ -1,0 +1,125 @@
+"""`nasctl sync`: MLflow brought to what the store knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.options import OverrideType
+from nasctl.cli.stores import Stores, open_tracker
+from nasctl.cli.text import columns, counted
+from nasctl.errors import NasctlError, StateMismatchError
+
+if TYPE_CHECKING:
+    from nasctl.tracking.records import Tracker
+    from nasctl.tuning.study import StudyStore
+    from nasctl.tuning.syncing import Synced
+
+__all__ = ["sync"]
+
+EXAMPLES = """
+nasctl sync                              what a server has missed
+nasctl sync sick-glove-blm-L             one study
+nasctl sync --rebuild                    all anew: mlflow.db is lost
+"""
+
+
+@click.command(cls=ExampleCommand, examples=EXAMPLES)
+@click.argument("asked", nargs=-1, type=OverrideType(), metavar="[STUDY]... [KEY=VALUE]...")
+@click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
+@click.option("--rebuild", is_flag=True, help="Delete what MLflow has of them, and log everything anew.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per study, then one for single runs.")
+def sync(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, rebuild: bool, as_json: bool) -> None:
+    """Complete MLflow from what the store knows.
+
+    Whatever a server that was away, or a kill, has left out is logged now: STUDY, or every study and single run.
+    Nothing is trained. What MLflow deletes it keeps until `mlflow gc`.
+    """
+    names, stores = split(asked, conf_dirs)
+    with opened_studies(stores) as (store, known):
+        check_known(names, known, stores)
+        _sync(store, stores, names, [study.name for study in known], rebuild=rebuild, as_json=as_json)
+
+
+def _sync(
+    store: StudyStore | None,
+    stores: Stores,
+    names: Sequence[str],
+    known: Sequence[str],
+    *,
+    rebuild: bool,
+    as_json: bool,
+) -> None:
+    from nasctl.tracking.trained import kept  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.flushing import Flushing  # noqa: PLC0415 - as above
+
+    if not known and not kept(stores.root):
+        click.echo(f"nothing to log in {stores.root} yet; `nasctl baseline` begins a study", err=True)
+        return
+    tracker = open_tracker(stores)
+    rows: list[Synced] = []
+    failed: list[tuple[str, NasctlError]] = []
+    with Flushing([path for name, path in stores.files().items() if name == "tracking"]):
+        for name in _free(stores, known) if not names else dict.fromkeys(names):
+            assert store is not None  # noqa: S101 - it has this study
+            try:
+                rows.append(_study(store, stores, tracker, name, rebuild=rebuild))
+            except StateMismatchError as error:  # the others are no worse for it
+                failed.append((name, error))
+        runs = () if names else _runs(stores, tracker, rebuild=rebuild)
+    _show(rows, runs, as_json=as_json, single=not names)
+    if failed:
+        (_, first), more = failed[0], f" (and {len(failed) - 1} more)" if failed[1:] else ""
+        raise StateMismatchError(f"{first}{more}", first.hint)
+
+
+def _study(store: StudyStore, stores: Stores, tracker: Tracker, name: str, *, rebuild: bool) -> Synced:
+    from nasctl.tuning.syncing import sync_study  # noqa: PLC0415 - --help need not pay for it
+
+    return sync_study(store, stores.root, tracker, name, rebuild=rebuild)
+
+
+def _free(stores: Stores, known: Sequence[str]) -> Iterator[str]:
+    """The studies that nobody drives; of the others a line is told."""
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+
+    for name in known:
+        if owner := living(StudyFolder(stores.root, name).owner()):
+            click.echo(f"{name} is driven by {owner}, which logs it itself", err=True)
+        else:
+            yield name
+
+
+def _runs(stores: Stores, tracker: Tracker, *, rebuild: bool) -> tuple[bool, ...]:
+    """Whether it was missing, of each single run that is kept."""
+    from nasctl.tracking.trained import kept  # noqa: PLC0415 - --help need not pay for it
+
+    there = set() if rebuild else {run.id for run in tracker.runs("run")}
+    missing = []
+    for run in kept(stores.root):
+        if rebuild:
+            run.forget(tracker)
+        missing.append(run.log(tracker) not in there)
+    return tuple(missing)
+
+
+def _show(rows: Sequence[Synced], runs: Sequence[bool], *, as_json: bool, single: bool) -> None:
+    if as_json:
+        for row in rows:
+            told = asdict(row)
+            click.echo(json.dumps({"name": told.pop("study"), **told}))
+        if single:
+            click.echo(json.dumps({"runs": len(runs), "sent": sum(runs)}))
+        return
+    if rows:
+        header = ("STUDY", "SENT", "TRIALS", "STATE")
+        click.echo(columns(header, [(row.study, row.sent, row.trials, row.state) for row in rows], right=header[1:3]))
+    if runs:
+        click.echo(f"{counted(len(runs), 'single run')}, {sum(runs)} sent")

@@ -1,0 +1,180 @@
+"""A tracker is completed, or made anew, from the studies' store: whatever it lacks, tables are the same afterwards."""
+
+import json
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+from studies import broken, database, drive, finals, order, scheduler, study
+
+from nasctl.cli.verify import _shown
+from nasctl.errors import FailedTrialsError, StateMismatchError
+from nasctl.tracking.late import LateTracker
+from nasctl.tracking.memory import MemoryTracker
+from nasctl.tuning import writer
+from nasctl.tuning.events import TrialEnded, Warned
+from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.study import StudyStore
+from nasctl.tuning.syncing import sync_study
+
+FAULTS = {"s/1": {"kind": "raise", "attempts": 9}}
+
+
+class Away(MemoryTracker):
+    """A tracker that cannot be reached while `away` is set."""
+
+    def __init__(self):
+        super().__init__()
+        self.away = threading.Event()
+
+    def log_trial(self, study_id, study, entry):
+        if self.away.is_set():
+            raise ConnectionError("away")
+        return super().log_trial(study_id, study, entry)
+
+    def end_study(self, *arguments):
+        if self.away.is_set():
+            raise ConnectionError("away")
+        super().end_study(*arguments)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(writer, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "LONGEST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(writer.TrackerWriter.__init__, "__defaults__", (0.2,))
+
+
+def sync(root, tracker, name="s", **options):
+    store = StudyStore(database(root))
+    try:
+        return sync_study(store, root, tracker, name, **options)
+    finally:
+        store.close()
+
+
+def test_a_lost_tracker_is_made_anew_and_tables_are_the_same(tmp_path):
+    before = MemoryTracker()
+    drive(tmp_path, [order(study(trials=5, retries=1), faults=FAULTS)], tracker=before)
+    after = MemoryTracker()
+    synced = sync(tmp_path, after, rebuild=True)
+    assert (synced.sent, synced.trials, synced.state) == (6, 6, "finished")
+    assert _shown(after) == _shown(before)
+    assert broken(tmp_path, after) == []
+    old, new = ({run.trial: run for run in each.runs()} for each in (before, after))
+    assert old.keys() == new.keys()
+    for number, run in new.items():
+        assert (run.tags, run.metrics, run.params) == (old[number].tags, old[number].metrics, old[number].params)
+        assert number is None or run.started == pytest.approx(old[number].started, abs=2.0)
+    (parent,) = after.runs("study")
+    assert after.configs[parent.id] == "study: s\n"
+    assert [path.name for path in after.files[parent.id]] == ["best.safetensors", "predictions.jsonl"]
+    assert sync(tmp_path, after).sent == 0
+
+
+def test_times_are_those_of_the_trials(tmp_path):
+    tracker = MemoryTracker()
+    drive(tmp_path, [order(study(trials=1))])
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+        connection.execute("UPDATE trials SET datetime_complete = '2020-01-02 03:04:05.000000'")
+        connection.commit()
+    sync(tmp_path, tracker)
+    (trial,) = tracker.runs("trial")
+    assert trial.started + trial.metrics["seconds"] == pytest.approx(1577934245.0, abs=0.01)
+
+
+def test_a_tracker_that_is_away_stops_no_study_and_is_completed_later(tmp_path, impatient):
+    tracker, whole, events = Away(), MemoryTracker(), []
+    with scheduler(tmp_path, [order(study(trials=6))], tracker=tracker) as driver:
+        for event in driver.run():
+            events.append(event)
+            if isinstance(event, TrialEnded) and event.number == 1:
+                tracker.away.set()
+    assert finals(events)["s"].finished == 6
+    assert any(isinstance(event, Warned) and "nasctl sync completes it" in event.message for event in events)
+    assert any(each.mend == "nasctl sync s" for each in broken(tmp_path, tracker))
+    tracker.away.clear()
+    synced = sync(tmp_path, tracker)
+    assert 4 <= synced.sent <= 6
+    assert broken(tmp_path, tracker) == []
+    sync(tmp_path, whole)
+    assert _shown(tracker) == _shown(whole)
+
+
+def test_a_tracker_that_is_away_at_the_start_is_opened_when_it_is_there(tmp_path, impatient):
+    tracker, tries = MemoryTracker(), iter(range(9))
+
+    def opened():
+        if next(tries) < 2:
+            raise ConnectionError("not yet")
+        return tracker
+
+    drive(tmp_path, [order(study(trials=4))], tracker=LateTracker(opened))
+    assert broken(tmp_path, tracker) == []
+    assert next(tries) == 3  # opened once
+
+
+def test_what_was_damaged_is_replaced_by_a_rebuild_only(tmp_path):
+    tracker = MemoryTracker()
+    drive(tmp_path, [order(study(trials=3)), order(study("t", trials=1, retries=0))], tracker=tracker)
+    wanted = _shown(tracker)
+    damaged = next(iter(tracker.runs("trial", {"nasctl.study": "s", "nasctl.trial": "2"})))
+    damaged.metrics["value"] = 0.1
+    (found,) = broken(tmp_path, tracker)
+    assert found.mend == "nasctl sync --rebuild s"
+    sync(tmp_path, tracker)
+    assert broken(tmp_path, tracker) == [found]
+    assert sync(tmp_path, tracker, rebuild=True).sent == 3
+    assert broken(tmp_path, tracker) == []
+    assert _shown(tracker) == wanted
+    assert damaged.id not in {run.id for run in tracker.runs()}
+
+
+def test_how_a_study_was_left_is_known_again(tmp_path):
+    before = MemoryTracker()
+    with pytest.raises(FailedTrialsError):
+        drive(tmp_path, [order(study(trials=4, retries=0), faults=FAULTS)], tracker=before, max_failed=0)
+    with scheduler(tmp_path, [order(study("t", trials=4))], tracker=before) as driver:
+        for event in (events := driver.run()):
+            if isinstance(event, TrialEnded):
+                break
+        events.close()
+    after = MemoryTracker()
+    assert sync(tmp_path, after).state == "failed"
+    assert sync(tmp_path, after, "t").state == "interrupted"
+    states = [sorted((run.study, run.state) for run in each.runs("study")) for each in (before, after)]
+    assert states[0] == states[1] == [("s", "failed"), ("t", "interrupted")]
+    drive(tmp_path, [order(study(trials=4, retries=0))], tracker=after)
+    assert sync(tmp_path, after).state == "finished"
+
+
+def test_nobody_else_may_be_driving_it(tmp_path):
+    drive(tmp_path, [order(study(trials=1))])
+    other = StudyFolder(tmp_path, "s")
+    other.acquire()
+    with pytest.raises(StateMismatchError, match="is driven by another scheduler"):
+        sync(tmp_path, MemoryTracker())
+    other.release()
+
+
+def test_of_a_damaged_study_nothing_is_deleted(tmp_path):
+    tracker = MemoryTracker()
+    drive(tmp_path, [order(study(trials=2))], tracker=tracker)
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'record' AND trial_id = 1", [json.dumps({})]
+        )
+        connection.commit()
+    with pytest.raises(StateMismatchError, match=r"damaged at trial 0 of s: it cannot be read"):
+        sync(tmp_path, tracker, rebuild=True)
+    assert len(list(tracker.runs("trial"))) == 2
+
+
+def test_a_lost_folder_leaves_what_the_database_knows(tmp_path):
+    drive(tmp_path, [order(study(trials=1))])
+    StudyFolder(tmp_path, "s").config.unlink()
+    tracker = MemoryTracker()
+    sync(tmp_path, tracker)
+    (config,) = tracker.configs.values()
+    assert json.loads(config)["name"] == "s"
