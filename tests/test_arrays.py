@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from nasctl.files import remove_leftovers
 
 def blocks(*sizes: int) -> list[np.ndarray]:
     ends = np.cumsum([0, *sizes])
-    return [np.arange(3 * a, 3 * b, dtype=np.float16).reshape(-1, 3) for a, b in zip(ends, ends[1:], strict=False)]
+    return [np.arange(3 * a, 3 * b, dtype=np.float16).reshape(-1, 3) for a, b in itertools.pairwise(ends)]
 
 
 def test_blocks_make_the_file_that_their_whole_makes(tmp_path):

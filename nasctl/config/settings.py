@@ -8,11 +8,10 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from nasctl.experiments.pools import CellSource
+from nasctl.sources import DatasetSpec, EmbeddingSpec
 from nasctl.specs import (
     STRICT,
-    DatasetSpec,
     Domain,
-    EmbeddingSpec,
     Hyperparameters,
     ModelSpec,
     Positive,

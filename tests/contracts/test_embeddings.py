@@ -6,14 +6,14 @@ from tiny import corpus
 
 from nasctl.embeddings import static, vectors
 from nasctl.embeddings.vectors import matrix_digest
-from nasctl.specs import EmbeddingSpec
+from nasctl.sources import StaticSpec
 
 FILE = "w1 0.5 1.5 2.5\nW2 1.0 1.0 1.0\nw3 -1.0 0.0 2.0\n"
 
 EMBEDDINGS = {
-    "glove": EmbeddingSpec("glove", "glove", "words.txt", 3, False, "zeros", "auto", None),
-    "glove, gaussian": EmbeddingSpec("glove", "glove", "words.txt", None, False, "gaussian", "lower", None),
-    "svd": EmbeddingSpec("svd", "svd", None, 5, False, "zeros", "lower", 3),
+    "glove": StaticSpec("glove", "glove", "words.txt", 3, False, "zeros", "auto", None),
+    "glove, gaussian": StaticSpec("glove", "glove", "words.txt", None, False, "gaussian", "lower", None),
+    "svd": StaticSpec("svd", "svd", None, 5, False, "zeros", "lower", 3),
 }
 
 
