@@ -45,6 +45,7 @@ nasctl train dataset=sick embedding=glove embedding.file=vectors.txt
 nasctl train cell=named cell.names=[enas-24]
 nasctl train --paper esim/glove/EL/sick  as the paper's Tables 5 and 6 say
 nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
+nasctl train --paper blm/bert/L/sick embedding=minilm
 """
 
 

@@ -96,7 +96,8 @@ class Encoder:
         """
         for batch in batches(inputs, TOKENS_AT_A_TIME):
             rows = np.concatenate(list(self._answers(batch)))
-            half = rows.astype(HALF)
+            with np.errstate(over="ignore"):  # it is told below
+                half = rows.astype(HALF)
             if not np.isfinite(half).all():
                 raise UsageError(f"{self.source} answers with numbers that a half-precision cache cannot hold")
             yield half

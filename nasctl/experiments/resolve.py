@@ -107,7 +107,11 @@ def embed(
         parts = datasets.read(dataset, data_root)
         features = building.prepare(asked, parts, dataset.max_pieces, cache)
         reference = FeaturesRef(features.digest, building.mixed(asked, features.layers))
-        return reference, features, {"vectors": ", ".join([features.source, *unusual(asked)])}
+        return (
+            reference,
+            features,
+            {"vectors": ", ".join([features.source, *unusual(asked)]), "encoder": features.source},
+        )
     vectors = static.prepare(asked, corpus, data_root, cache)
     labels = {"vectors": vectors.source, "oov": f"{vectors.oov_share:.4f}"}
     return EmbeddingRef(vectors.digest, asked.trainable), vectors, labels
