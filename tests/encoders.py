@@ -21,10 +21,11 @@ VOCABULARY = [
 
 LAYERS, WIDTH, LONGEST = 3, 8, 64
 """Of the tiny encoder, its input embedding not counted."""
+SIZES = {"layers": LAYERS, "width": WIDTH, "heads": 2, "inner": 16}
 
 
 @functools.cache
-def _made(seed: int, layers: int) -> tempfile.TemporaryDirectory[str]:
+def _made(seed: int, layers: int, width: int, heads: int, inner: int) -> tempfile.TemporaryDirectory[str]:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -33,12 +34,12 @@ def _made(seed: int, layers: int) -> tempfile.TemporaryDirectory[str]:
     vocabulary.write_text("".join(f"{word}\n" for word in VOCABULARY), encoding="utf-8")
     config = BertConfig(
         vocab_size=len(VOCABULARY),
-        hidden_size=WIDTH,
+        hidden_size=width,
         num_hidden_layers=layers,
-        num_attention_heads=2,
-        intermediate_size=16,
+        num_attention_heads=heads,
+        intermediate_size=inner,
         max_position_embeddings=LONGEST,
-        initializer_range=0.5,
+        initializer_range=0.5 if width == WIDTH else 0.02,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -48,9 +49,10 @@ def _made(seed: int, layers: int) -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-def tiny_encoder(folder: Path, *, seed: int = 0, layers: int = LAYERS) -> Path:
-    """The encoder of that seed, copied to the new `folder`."""
-    shutil.copytree(_made(seed, layers).name, folder)
+def tiny_encoder(folder: Path, *, seed: int = 0, **sizes: int) -> Path:
+    """The encoder of that seed, copied to the new `folder`; `sizes` as in SIZES make it another one."""
+    made = {**SIZES, **sizes}
+    shutil.copytree(_made(seed, made["layers"], made["width"], made["heads"], made["inner"]).name, folder)
     return folder
 
 

@@ -156,7 +156,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
 
     torch.set_num_threads(THREADS)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    workplace = runs.Workplace(stores.cache, device, THREADS)
+    workplace = runs.Workplace(stores.cache, device, THREADS, copies=1)
     spec = resolved.run
     name = run_name(resolved.labels, spec.training.seed)
     scratch = stores.scratch(run_digest(spec))

@@ -28,7 +28,7 @@ from nasctl.errors import MachineError
 from nasctl.experiments.memory import PeakMemory
 from nasctl.experiments.resuming import Progress, Resumption, origin_of
 from nasctl.models import MODELS
-from nasctl.models.mixing import FeatureLookup
+from nasctl.models.mixing import FeatureLookup, Rows, fits, on_device
 from nasctl.models.parts import PairBatch, WordLookup, initialise
 from nasctl.specs import FeaturesRef, Role, RunSpec, cells_recorded, run_digest
 from nasctl.tracking.records import EpochRecord, RunRecord
@@ -38,20 +38,28 @@ from nasctl.training.loop import copied, fit, predict
 __all__ = ["Evaluation", "Outcome", "Prediction", "Resumption", "Workplace", "evaluate", "save_weights", "train"]
 
 
-class Workplace:
-    """Where runs happen: a device, and the prepared data that this process has opened so far."""
+MOST_WORKERS = 8
+"""That share one GPU: as many as a study has trials in flight."""
 
-    def __init__(self, cache: Path, device: str, threads: int) -> None:
-        self.cache, self.device, self.threads = cache, device, threads
+
+class Workplace:
+    """Where runs happen: a device, and the prepared data that this process has opened so far.
+
+    On a GPU features are kept in its memory if there is room for `copies` of them: other processes may want theirs.
+    """
+
+    def __init__(self, cache: Path, device: str, threads: int, copies: int = MOST_WORKERS) -> None:
+        self.cache, self.device, self.threads, self._copies = cache, device, threads, copies
         self._corpora: dict[str, Corpus] = {}
         self._vectors: dict[str, Vectors] = {}
         self._features: dict[str, Features] = {}
+        self._rows: dict[str, Rows | Tensor] = {}
 
     def warm(self, data: str, embedding: str) -> None:
         """Open the data set and the embedding of these digests."""
         self.corpus(data)
         if features_path(self.cache, embedding).exists():
-            self.features(embedding)
+            self.rows(embedding)
         else:
             self.vectors(embedding)
 
@@ -64,7 +72,7 @@ class Workplace:
         """What makes vectors of the numbers in `data`."""
         embedding = spec.embedding
         if isinstance(embedding, FeaturesRef):
-            return FeatureLookup(self.features(embedding.digest).rows, embedding.mix)
+            return FeatureLookup(self.rows(embedding.digest), embedding.mix)
         matrix = torch.from_numpy(self.vectors(embedding.digest).matrix.copy())
         return WordLookup(matrix, trainable=embedding.trainable)
 
@@ -85,6 +93,14 @@ class Workplace:
         if digest not in self._features:
             self._features[digest] = features.load(self.cache, digest)
         return self._features[digest]
+
+    def rows(self, digest: str) -> Rows | Tensor:
+        """The rows of features of this digest: on the GPU if there is one and they fit, else mapped from their file."""
+        if digest not in self._rows:
+            rows = self.features(digest).rows
+            resident = self.device != "cpu" and fits(rows, torch.cuda.mem_get_info()[0], self._copies)
+            self._rows[digest] = on_device(rows, self.device) if resident else rows
+        return self._rows[digest]
 
 
 @dataclass(frozen=True)

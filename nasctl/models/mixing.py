@@ -13,6 +13,24 @@ from nasctl.models.parts import PairBatch
 Rows = np.ndarray[Any, np.dtype[np.float16]]
 
 
+BLOCK_BYTES = 64 * 1024 * 1024
+"""Of what is copied to a device at a time."""
+
+
+def fits(rows: Rows, free: int, copies: int) -> bool:
+    """Whether so many processes may each keep the rows on a device that has so many bytes free: in half of them."""
+    return copies * rows.nbytes <= free // 2
+
+
+def on_device(rows: Rows, device: str) -> Tensor:
+    """The rows as a tensor on a device, copied block by block, so that the host never holds them twice."""
+    moved = torch.empty(rows.shape, dtype=torch.float16, device=device)
+    step = max(1, BLOCK_BYTES * len(rows) // max(rows.nbytes, 1))
+    for begin in range(0, len(rows), step):
+        moved[begin : begin + step].copy_(torch.from_numpy(np.array(rows[begin : begin + step])))
+    return moved
+
+
 class ScalarMix(nn.Module):
     """gain · Σ softmax(weights)_k · layer_k (Peters et al. 2018, eq. 1); at its start the mean of the layers."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nasctl.models.mixing import FeatureLookup, ScalarMix
+from nasctl.models import mixing
+from nasctl.models.mixing import FeatureLookup, ScalarMix, fits, on_device
 from nasctl.models.parts import PairBatch
 from nasctl.training.loop import parameter_groups
 
@@ -65,3 +66,15 @@ def test_no_decay_pulls_at_the_mix_and_no_row_is_a_weight():
     assert decayed == []
     assert {id(each) for each in free} == {id(lookup.mix.weights), id(lookup.mix.gain)}
     assert set(lookup.state_dict()) == {"mix.weights", "mix.gain"}
+
+
+def test_a_device_keeps_the_rows_if_every_copy_fits_in_half_of_what_is_free():
+    assert fits(ROWS, 2 * 8 * ROWS.nbytes, copies=8)
+    assert not fits(ROWS, 2 * 8 * ROWS.nbytes - 1, copies=8)
+    assert fits(ROWS, 2 * ROWS.nbytes, copies=1)
+
+
+@pytest.mark.parametrize("block", [1, 2 * ROWS[0].nbytes, 10**9])
+def test_rows_are_moved_block_by_block(monkeypatch, block):
+    monkeypatch.setattr(mixing, "BLOCK_BYTES", block)
+    assert np.array_equal(on_device(ROWS, "cpu").numpy(), ROWS)
