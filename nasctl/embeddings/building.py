@@ -134,7 +134,7 @@ def _made(
     layout = _layout(spec, encoder, parts, cap)
     shape = (layout.rows, encoder.layers, encoder.width)
     _check_room(path.parent, features_bytes(*shape))
-    about = {"source": found.source, "pairs": layout.pairs, "cut": layout.cut}
+    about: dict[str, str | int] = {"source": found.source, "pairs": layout.pairs, "cut": layout.cut}
     features.save(cache, name, layout.sentences, shape=shape, blocks=_blocks(encoder, layout, shape), about=about)
     return features.load(cache, name, verify=True)
 

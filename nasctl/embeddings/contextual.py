@@ -33,8 +33,8 @@ class Encoder:
 
     def __init__(self, folder: Path, source: str) -> None:
         """Load it. Raises UsageError for one that nasctl cannot use, MachineError for files that are damaged."""
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
+        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.source = source
         self._config, self._tokenizer, self._model = _loaded(folder, source)
         self._typed = int(getattr(self._config, "type_vocab_size", 0) or 0) > 1

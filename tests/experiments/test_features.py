@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny import features_spec, run_spec
 
+from nasctl.data.corpus import Sentences
 from nasctl.embeddings.features import features_path
 from nasctl.errors import MachineError
 from nasctl.experiments.run import Workplace, build, evaluate, save_weights, train
@@ -121,3 +122,21 @@ def test_the_first_batch_reads_its_own_rows_and_not_the_file(tmp_path):
     workplace = Workplace(tmp_path, "cpu", 1)
     workplace.warm(spec.data, spec.embedding.digest)
     assert isinstance(workplace.features(spec.embedding.digest).rows, np.memmap)
+
+
+def test_a_run_reads_rows_of_features_and_no_words(tmp_path):
+    spec, workplace, blind = features_spec(tmp_path), Workplace(tmp_path, "cpu", 1), Workplace(tmp_path, "cpu", 1)
+    words = workplace.corpus(spec.data)
+    beyond = {
+        name: replace(split, **{
+            side: Sentences(getattr(split, side).tokens + 10**6, getattr(split, side).offsets)
+            for side in ("first", "second")
+        })
+        for name, split in words.splits.items()
+    }  # fmt: skip
+    blind._corpora[spec.data] = replace(words, splits=beyond)
+    outcome, again = outcome_of(spec, workplace), outcome_of(spec, blind)
+    assert again.record.dev == outcome.record.dev
+    weights = tmp_path / "best.safetensors"
+    save_weights(weights, outcome.weights, {"digest": outcome.record.digest})
+    evaluate(spec, weights, outcome.record, blind, "final")
