@@ -53,7 +53,7 @@ test-faults: $(INSTALLED) ## tests that kill, fill disks and hold locks
 	$(BIN)/python -m pytest -m faults --durations=10
 
 test-services: $(INSTALLED) ## tests that start real servers and browsers, or need extras
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[export]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[export,minilm]'
 	$(BIN)/python -m pytest -m services --durations=10
 
 test-data: $(INSTALLED) ## tests on the real data sets: DATA=folder

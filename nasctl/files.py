@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 DIGEST_LENGTH = 16
 
@@ -33,6 +36,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     The file is the owner's only (mode 0600), as `tempfile` makes it. Raises OSError that names `path`.
     """
+    with atomically(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomically(path: Path) -> Iterator[IO[bytes]]:
+    """As `write_atomically`, for what comes piece by piece: what was written when the block ends becomes the file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -41,10 +51,16 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(aside, path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what was written beside `path` by processes that were killed. Nobody may be writing it now."""
+    for aside in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        aside.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 A spec carries no defaults (those stand in conf/, once) and knows no path of a prepared file: data and embeddings are
 named by the digest of their content, so that a run's identity is `digest` of its spec and nothing else. Sources, which
-do name files, are read from configuration and turned into digests by `experiments.resolve` before anything runs.
+do name files (nasctl.sources), are turned into digests by `experiments.resolve` before anything runs.
 """
 
 from __future__ import annotations
@@ -29,61 +29,6 @@ Value = str | int | float
 """What a hyperparameter can be set to."""
 
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-# --- sources: what a user names; `experiments.resolve` turns them into digests ----------------------------------------
-
-
-@dataclass(frozen=True, config=STRICT)
-class Columns:
-    """The columns of a user's own table; `id` may be None (then the row's number is its id)."""
-
-    first: str
-    second: str
-    label: str
-    id: str | None
-
-
-@dataclass(frozen=True, config=STRICT)
-class DatasetSpec:
-    """A data set of sentence pairs: where it comes from and how it is read.
-
-    `source` is a row of `data.datasets.DATASETS`. `max_tokens` caps each sentence. `task` and `metric` may be "auto"
-    for a user's own table: they follow from its labels then. `columns`, `train`, `dev`, `test` and the fractions are
-    read for `source="table"` only, `pairs` for the generated corpora.
-    """
-
-    name: str
-    source: str
-    task: Task | Literal["auto"]
-    metric: Metric | Literal["auto"]
-    max_tokens: Positive
-    columns: Columns | None
-    train: str | None
-    dev: str | None
-    test: str | None
-    dev_fraction: Rate
-    test_fraction: Rate
-    split_seed: int
-    pairs: Positive | None
-
-
-@dataclass(frozen=True, config=STRICT)
-class EmbeddingSpec:
-    """Word vectors: `source` "glove" reads a text file, "svd" derives them from the training text.
-
-    `width` is demanded of a file (None: as found) and chosen for "svd". `case`: "auto" looks a token up as it is, then
-    in lower case; "cased" and "lower" do one of the two. `window` is that of the co-occurrences counted for "svd".
-    """
-
-    name: str
-    source: Literal["glove", "svd"]
-    file: str | None
-    width: Positive | None
-    trainable: bool
-    oov: Literal["zeros", "gaussian"]
-    case: Literal["auto", "cased", "lower"]
-    window: Positive | None
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
@@ -117,6 +62,17 @@ class EmbeddingRef:
 
     digest: str
     trainable: bool
+
+
+@dataclass(frozen=True, config=STRICT)
+class FeaturesRef:
+    """Cached features of a frozen encoder: the digest of what they are made from, and the layers that are mixed.
+
+    Layer 0 is the encoder's input embedding.
+    """
+
+    digest: str
+    mix: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -215,7 +171,7 @@ class RunSpec:
     kind: Literal["run"]
     data: str
     metric: Metric
-    embedding: EmbeddingRef
+    embedding: EmbeddingRef | FeaturesRef
     model: ModelSpec
     layers: tuple[LayerSpec, ...]
     training: TrainingSpec

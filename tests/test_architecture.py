@@ -30,6 +30,7 @@ FLOORS = (
     "models",
     "compiler embeddings tracking",
     "data spaces",
+    "sources",
     "specs",
     "cells",
     "arrays",
@@ -41,6 +42,7 @@ FLOORS = (
 
 DOORS = {
     "click": "cli",
+    "huggingface_hub": "embeddings.encoders",
     "hydra": "config",
     "jinja2": "reports.html",
     "matplotlib": "reports.plots",
@@ -63,14 +65,14 @@ DOORS = {
 """Library -> the modules (or rooms) that may import it; everybody else goes through those."""
 
 WORKER_MODULES = (
-    "arrays cells compiler data.batches data.corpus data.metrics embeddings.vectors errors experiments.memory "
-    "experiments.resuming experiments.run files models rng samplers specs tracking.records training "
+    "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
+    "experiments.memory experiments.resuming experiments.run files models rng samplers specs tracking.records training "
     "workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})
 
-TORCH_FREE = "cells compiler.plan reports.tables spaces specs"
+TORCH_FREE = "cells compiler.plan reports.tables sources spaces specs"
 """What never loads torch when imported, not even through others."""
 
 VAGUE_NAMES = frozenset({"common", "helper", "helpers", "misc", "util", "utils"})

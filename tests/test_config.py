@@ -89,6 +89,7 @@ def test_an_explicit_group_wins_over_the_one_that_a_sweep_brings():
 
 
 NEEDED = {
+    "embedding=hf": ["embedding.name=owner/encoder"],
     "dataset=own": ["dataset.train=x.csv"],
     "cell=named": ["cell.names=[gru]"],
     "cell=file": ["cell.files=[mine.json]"],

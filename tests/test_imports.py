@@ -23,6 +23,7 @@ finally:
 """
 HEAVY = "hydra matplotlib mlflow numpy optuna pandas pydantic sklearn spacy torch transformers"
 SCHEDULERS = "hydra jinja2 matplotlib mlflow omegaconf optuna pandas pooch pyarrow rich scipy sklearn spacy sqlalchemy"
+SCHEDULERS += " huggingface_hub tokenizers transformers"
 """What only the scheduler's process and the preparation of data need."""
 
 

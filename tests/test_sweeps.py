@@ -69,7 +69,7 @@ def test_the_paper_studies_of_other_cells_run_200_trials(model, embedding):
     lstms = space_of(model, embedding, "regression")
     settings = settings_of(f"model={model}", f"sweep=paper/{model}-{embedding}-cells")
     row = MODELS[model]
-    space = dict(expand_space(settings, row.layers, row.places, "regression", ("b", "a")))
+    space = dict(expand_space(settings, row.layers, row.places, "regression", ("b", "a"), cells=1))
     assert settings.trials == 200
     assert space.pop("architecture") == Choice("choice", ("a", "b"))
     (widths,) = [each for each in search_space() if each.hyperparameter == "hidden" and each.source == "A.2.1"]
@@ -80,12 +80,48 @@ def test_the_paper_studies_of_other_cells_run_200_trials(model, embedding):
     assert space == lstms
 
 
-def test_cells_in_both_layers_on_bert_take_no_large_batch():
-    settings = settings_of("model=esim", "sweep=paper/esim-bert-cells-both")
-    (batches,) = [each for each in search_space() if each.hyperparameter == "batch_size" and each.source == "A.2.1"]
-    assert settings.study.space["batch_size"] == domain(batches)
-    assert settings.study.space["hidden"].choices == (384, 512, 768)
-    assert settings.trials == 200
+BERT_WIDTHS = (384, 512, 768, 1152, 1536)
+
+
+@pytest.mark.parametrize("embedding", ["bert", "minilm", "hf"])
+@pytest.mark.parametrize(
+    ("model", "cells", "limits", "choices"),
+    [
+        ("blm", 0, "paper", (BERT_WIDTHS, (16, 32, 64))),
+        ("blm", 1, "paper", (BERT_WIDTHS[:3], (16, 32, 64))),
+        ("blm", 1, "none", (BERT_WIDTHS, (16, 32, 64))),
+        ("esim", 0, "paper", (BERT_WIDTHS, (16, 32, 64))),
+        ("esim", 1, "paper", (BERT_WIDTHS[:3], (16, 32, 64))),
+        ("esim", 2, "paper", (BERT_WIDTHS[:3], (16, 32))),
+        ("esim", 2, "none", (BERT_WIDTHS, (16, 32, 64))),
+    ],
+)
+def test_what_the_papers_memory_did_not_hold(embedding, model, cells, limits, choices):
+    """A.2.1, for every place of the cells."""
+    sweep = f"sweep=paper/{model}-{embedding}-{'cells' if cells else 'lstm'}"
+    row = MODELS[model]
+    space = dict(
+        expand_space(settings_of(f"model={model}", sweep, f"limits={limits}"), row.layers, 2, None, cells=cells)
+    )
+    assert all(space[f"hidden_{number}"].choices == choices[0] for number in range(1, row.layers + 1))
+    assert space["batch_size"].choices == choices[1]
+
+
+def test_the_limits_are_the_papers():
+    limits = settings_of("model=esim", "sweep=paper/esim-bert-cells").study.limits
+    rows = {each.hyperparameter: domain(each).choices for each in search_space() if each.source == "A.2.1"}
+    assert {name: values for limit in limits for name, values in limit.choices.items()} == rows
+
+
+def test_glove_has_no_limits():
+    assert settings_of("model=esim", "sweep=paper/esim-glove-cells").study.limits == ()
+
+
+def test_limits_that_leave_nothing_say_so():
+    settings = compose(["model=esim", "sweep=paper/esim-bert-cells", "study.space.hidden.choices=[1536]"])
+    with pytest.raises(UsageError, match=r"study.space.hidden_1: limits=paper leaves only \[384,512,768\]") as caught:
+        expand_space(settings, 2, 2, None, cells=1)
+    assert "limits=none" in caught.value.hint
 
 
 def test_a_pool_of_one_cell_leaves_nothing_to_choose():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from nasctl.cells.library import LIBRARY
 from nasctl.cells.spelling import spelled
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus, Sentences, Split, corpus_digest
-from nasctl.embeddings import vectors
+from nasctl.embeddings import features, vectors
+from nasctl.embeddings.features import Features
 from nasctl.embeddings.vectors import Vectors
 from nasctl.specs import (
     RESULT_VERSION,
@@ -19,6 +21,7 @@ from nasctl.specs import (
     BowSpec,
     EmbeddingRef,
     EsimSpec,
+    FeaturesRef,
     LayerSpec,
     RunSpec,
     TrainingSpec,
@@ -57,6 +60,30 @@ def word_vectors(cache: Path, width: int = 12) -> Vectors:
     matrix = np.random.default_rng(0).normal(size=(len(WORDS), width)).astype(np.float32)
     matrix[0] = 0.0
     return vectors.save(matrix, 0.0, "tiny", cache)
+
+
+def contextual(cache: Path, data: Corpus, layers: int = 4, width: int = 6) -> Features:
+    """Features for the pairs of `data` as an encoder might give them: other ones for a word at every place."""
+    sentences, rows = {}, 1
+    for name, split in data.splits.items():
+        sides = []
+        for side in (split.first, split.second):
+            sides.append(Sentences(np.arange(rows, rows + len(side.tokens), dtype=np.int32), side.offsets))
+            rows += len(side.tokens)
+        sentences[name] = (sides[0], sides[1])
+    values = np.random.default_rng(1).normal(size=(rows, layers, width)).astype(np.float16)
+    values[0] = 0
+    digest = f"tiny-{data.digest[:11]}"
+    about = {"source": "tiny", "pairs": sum(map(len, data.splits.values())), "cut": 0}
+    features.save(cache, digest, sentences, shape=values.shape, blocks=[values], about=about)
+    return features.load(cache, digest)
+
+
+def features_spec(cache: Path, *arguments: str, mix: tuple[int, ...] = (1, 2, 3), **training: object) -> RunSpec:
+    """As `run_spec`, over features in the place of word vectors."""
+    spec = run_spec(cache, *arguments, **training)
+    found = contextual(cache, corpora.load(cache, spec.data))
+    return replace(spec, embedding=FeaturesRef(found.digest, mix))
 
 
 def run_spec(

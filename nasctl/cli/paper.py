@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nasctl.config.groups import options
-from nasctl.errors import UsageError, nearest
 from nasctl.experiments.layers import SOURCES, from_paper
-from nasctl.reference import HyperparametersRow, hyperparameters, hyperparameters_row, results, transfer
+from nasctl.reference import HyperparametersRow, hyperparameters_row, results, transfer
 
 __all__ = ["paper_labels", "paper_overrides", "paper_scores"]
 
@@ -15,15 +13,9 @@ __all__ = ["paper_labels", "paper_overrides", "paper_scores"]
 def paper_overrides(name: str, explicit: Sequence[str]) -> list[str]:
     """What `--paper NAME` sets, without the keys that are set explicitly anyway.
 
-    Raises UsageError for a row that is not there, and for one whose vectors are not.
+    Raises UsageError for a row that is not there.
     """
     row = hyperparameters_row(name)
-    known = options()["embedding"]
-    usable = [each.name for each in hyperparameters() if each.embedding in known]
-    if name not in usable:
-        raise UsageError(
-            f"--paper {name} needs embedding {row.embedding}, which nasctl does not have", nearest(name, usable)
-        )
     taken = {text.partition("=")[0] for text in explicit}
     if _other_cells(explicit):
         taken |= {"cell", "cell.names", "layers"}

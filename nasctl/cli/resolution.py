@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nasctl.cli.stores import Stores
+from nasctl.cli.text import counted, size
 from nasctl.config.settings import Settings
 from nasctl.data.sources import data_root
+from nasctl.embeddings.features import Features
 from nasctl.errors import MachineError
 from nasctl.experiments.pools import Cells, cells_of
 from nasctl.experiments.resolve import Resolved, resolve
@@ -45,9 +47,18 @@ def resolved(settings: Settings, cells: Cells, stores: Stores) -> Resolved:
 
 
 def told(found: Resolved) -> str:
-    """One line on what was prepared: the vocabulary, and how much of the text has no vector."""
-    share = f"{found.vectors.oov_share:.1%} of the tokens without one"
+    """One line on what was prepared: the vocabulary, and how much of the text has no vector; or the features."""
+    if isinstance(found.embedded, Features):
+        features = found.embedded
+        cut = f", {counted(features.cut, 'pair')} cut" if features.cut else ""
+        per_pair = f"{len(features.rows) / features.pairs:.1f} tokens per pair{cut}"
+        return (
+            f"{found.labels['dataset']}: {features.pairs} pairs as {found.labels['vectors']} reads them, "
+            f"{features.layers} layers of {features.rows.shape[2]}, {per_pair}, "
+            f"{size(features.rows.nbytes)} in the cache"
+        )
+    share = f"{found.embedded.oov_share:.1%} of the tokens without one"
     if found.labels["embedding"] == "glove":
         share += f" ({PAPERS_SHARE})"
     words = len(found.corpus.vocabulary) - 1
-    return f"{found.labels['dataset']}: {words} words, vectors from {found.vectors.source}, {share}"
+    return f"{found.labels['dataset']}: {words} words, vectors from {found.embedded.source}, {share}"

@@ -144,7 +144,8 @@ def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[s
     from nasctl.models import MODELS  # noqa: PLC0415 - as above
 
     row = MODELS[settings.model.name]
-    return expand_space(settings, row.layers, row.places, task, cells.names)
+    places = cells.pool.places if cells.pool is not None else ()
+    return expand_space(settings, row.layers, row.places, task, cells.names, cells=len(places))
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

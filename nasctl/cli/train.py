@@ -46,6 +46,7 @@ nasctl train dataset=sick embedding=glove embedding.file=vectors.txt
 nasctl train cell=named cell.names=[enas-24]
 nasctl train --paper esim/glove/EL/sick  as the paper's Tables 5 and 6 say
 nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
+nasctl train --paper blm/bert/L/sick embedding=minilm
 """
 
 
@@ -157,7 +158,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
 
     torch.set_num_threads(THREADS)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    workplace = runs.Workplace(stores.cache, device, THREADS)
+    workplace = runs.Workplace(stores.cache, device, THREADS, copies=1)
     spec = resolved.run
     name = run_name(resolved.labels, spec.training.seed)
     scratch = stores.scratch(run_digest(spec))

@@ -9,24 +9,40 @@ from pydantic.dataclasses import dataclass
 
 from nasctl.experiments.pools import CellSource
 from nasctl.samplers import STRICT, Positive, PrunerSpec, SamplerSpec
+from nasctl.sources import DatasetSpec, EmbeddingSpec
 from nasctl.specs import (
-    DatasetSpec,
     Domain,
-    EmbeddingSpec,
     Hyperparameters,
     ModelSpec,
     Value,
 )
 
-__all__ = ["SETTINGS", "DataSettings", "ResumeSettings", "Settings", "StoreSettings", "StudySettings", "Timeouts"]
+__all__ = [
+    "SETTINGS",
+    "DataSettings",
+    "Limit",
+    "ResumeSettings",
+    "Settings",
+    "StoreSettings",
+    "StudySettings",
+    "Timeouts",
+]
 
 Seconds = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
+class Limit:
+    """What a study whose cells stand in at least so many layers may choose, by parameter as in a space."""
+
+    cells: Positive
+    choices: dict[str, tuple[Value, ...]]
+
+
+@dataclass(frozen=True, config=STRICT)
 class StudySettings:
-    """A study's name (None: from its parts), its sweep's number of trials, and what it searches.
+    """A study's name (None: from its parts), its sweep's number of trials, what it searches, and the limits to that.
 
     In `space`, `hidden`, `dropout` and `variational_dropout` stand for one parameter per layer or place; None says that
     a parameter is not searched after all. Both are empty where no sweep applies. `enqueue` has the settings, whole or
@@ -35,6 +51,7 @@ class StudySettings:
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
     space: dict[str, Domain | None]
+    limits: tuple[Limit, ...]
     trials: Positive | None
     enqueue: tuple[dict[str, Value], ...]
 
@@ -84,6 +101,7 @@ class Settings:
     model: ModelSpec
     cell: CellSource
     layers: str | None
+    limits: Literal["paper", "none"]
     training: Hyperparameters
     precision: Literal["fp32"]
     study: StudySettings

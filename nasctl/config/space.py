@@ -32,12 +32,13 @@ ORDER = (
 
 
 def expand_space(
-    settings: Settings, layers: int, places: int, task: Task | None, pool: Sequence[str] = ()
+    settings: Settings, layers: int, places: int, task: Task | None, pool: Sequence[str] = (), *, cells: int = 0
 ) -> tuple[tuple[str, Domain], ...]:
     """What is searched, by name: `hidden_1`, ... and `variational_dropout_1`, ... per recurrent layer, `dropout_1`, ...
     per place. A domain given for one of them (`hidden_2`) stands before that of its stem.
 
-    Losses that do not fit `task` are left out (None: not known yet, all stay). Where the `pool` has several cells,
+    Losses that do not fit `task` are left out (None: not known yet, all stay), and with limits=paper the choices that
+    the study's limits forbid to pools that stand in so many layers, `cells`. Where the `pool` has several cells,
     `architecture` chooses one by its name. Raises UsageError for a parameter that does not exist, and for a domain with
     values that it cannot take.
     """
@@ -59,7 +60,8 @@ def expand_space(
         for name in single.get(stem, [stem]):
             own = settings.study.space.get(name, asked.get(stem))
             if own is not None:
-                space.append((name, _fitting(own, task) if name == "loss" else own))
+                left = _limited(own, name, stem, settings, cells)
+                space.append((name, _fitting(left, task) if name == "loss" else left))
     if len(pool) > 1:
         space.append((ARCHITECTURE, Choice("choice", tuple(sorted(pool)))))  # their order decides nothing
     return tuple(space)
@@ -110,6 +112,24 @@ def _fitting(domain: Domain, task: Task | None) -> Domain:
             f"study.space.loss.choices={_listed(domain.choices)}: none fits a {task}", f"take {' or '.join(fitting)}"
         )
     return Choice("choice", left)
+
+
+def _limited(domain: Domain, name: str, stem: str, settings: Settings, cells: int) -> Domain:
+    """What the limits that apply leave of a domain."""
+    if settings.limits == "none":
+        return domain
+    for limit in settings.study.limits:
+        allowed = limit.choices.get(name, limit.choices.get(stem))
+        if allowed is None or cells < limit.cells:
+            continue
+        left = tuple(value for value in domain.choices if value in allowed) if isinstance(domain, Choice) else ()
+        if not left:
+            raise UsageError(
+                f"study.space.{name}: limits=paper leaves only {_listed(allowed)} to cells, and none is asked for",
+                "limits=none, where the memory suffices",
+            )
+        domain = Choice("choice", left)
+    return domain
 
 
 def _check(name: str, domain: Domain) -> None:

@@ -26,7 +26,8 @@ from nasctl.data.sources import data_root, find
 from nasctl.data.tokens import tokenise, tokenizer_version
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.files import digest, file_sha256, write_atomically
-from nasctl.specs import DatasetSpec, Task
+from nasctl.sources import DatasetSpec
+from nasctl.specs import Task
 
 __all__ = ["DATASETS", "Source", "prepare", "read"]
 
@@ -174,9 +175,9 @@ def _source(spec: DatasetSpec) -> Source:
 
 
 def _content_fields(spec: DatasetSpec) -> dict[str, Any]:
-    """The spec without the paths, which do not decide the content; the hashes of the files stand for them."""
+    """The spec without what decides nothing: paths (the hashes of the files stand for them) and the pieces' cap."""
     fields: dict[str, Any] = SPEC.dump_python(spec, mode="json")
-    return {name: value for name, value in fields.items() if name not in {"train", "dev", "test"}}
+    return {name: value for name, value in fields.items() if name not in {"train", "dev", "test", "max_pieces"}}
 
 
 def _known(index: Path, cache: Path) -> Corpus | None:

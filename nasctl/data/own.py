@@ -15,7 +15,7 @@ from nasctl.data.pairs import Pair, Part
 from nasctl.data.sources import existing, read_lines, read_parquet, read_text
 from nasctl.data.splits import share, split_rows
 from nasctl.errors import UsageError, nearest
-from nasctl.specs import Columns, DatasetSpec
+from nasctl.sources import Columns, DatasetSpec
 
 __all__ = ["FORMATS", "read_table", "table_files"]
 

@@ -16,7 +16,7 @@ from nasctl.data.corpus import Corpus
 from nasctl.embeddings.vectors import Matrix, Vectors, load, save, vectors_path
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.files import digest, write_atomically
-from nasctl.specs import EmbeddingSpec
+from nasctl.sources import StaticSpec
 
 OOV_SEED = 0
 """Gaussian vectors of unknown words depend on the word alone, never on a run's seed."""
@@ -31,7 +31,7 @@ LOOKUPS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
 """Under which spellings a token is looked for, best first."""
 
 
-def prepare(spec: EmbeddingSpec, corpus: Corpus, root: Path | None, cache: Path) -> Vectors:
+def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) -> Vectors:
     """The vectors of every word of `corpus`, made once for (embedding, corpus) and kept under `cache`.
 
     Raises UsageError for a file that is not there or not in GloVe's format.
@@ -65,7 +65,7 @@ def _indexed(index: Path, cache: Path) -> Vectors | None:
         return None
 
 
-def _vectors_file(spec: EmbeddingSpec, root: Path | None) -> Path:
+def _vectors_file(spec: StaticSpec, root: Path | None) -> Path:
     """The file that `embedding.file` names: as given, else below the data folder or its `vectors` folder."""
     if spec.file is None:
         raise UsageError(
@@ -88,7 +88,7 @@ def _vectors_file(spec: EmbeddingSpec, root: Path | None) -> Path:
 # --- from a file ------------------------------------------------------------------------------------------------------
 
 
-def _from_file(spec: EmbeddingSpec, corpus: Corpus, file: Path) -> tuple[Matrix, set[int]]:
+def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, set[int]]:
     """The matrix [V, D] and the words that the file does not have."""
     spellings = LOOKUPS[spec.case]
     wanted = {spelling for token in corpus.vocabulary[1:] for spelling in spellings(token)}
@@ -167,7 +167,7 @@ def _vector(where: str, numbers: list[str]) -> Vector:
 # --- from the training text -------------------------------------------------------------------------------------------
 
 
-def _from_text(spec: EmbeddingSpec, corpus: Corpus) -> tuple[Matrix, set[int]]:
+def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int]]:
     """Truncated SVD of positive pointwise mutual information between words of the training text.
 
     Counts within `window` words, weighted by 1/distance (as GloVe counts); words are taken in lower case. The vectors

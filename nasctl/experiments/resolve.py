@@ -6,7 +6,7 @@ be known before a run ends here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,16 +14,17 @@ from typing import Literal, TypeVar
 from nasctl.data import datasets
 from nasctl.data.corpus import Corpus
 from nasctl.data.metrics import LOSSES
-from nasctl.embeddings import static
+from nasctl.embeddings import building, static
+from nasctl.embeddings.features import Features
 from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import UsageError
 from nasctl.experiments.pools import Cells
 from nasctl.models import MODELS
+from nasctl.sources import ContextualSpec, DatasetSpec, EmbeddingSpec
 from nasctl.specs import (
     RESULT_VERSION,
-    DatasetSpec,
     EmbeddingRef,
-    EmbeddingSpec,
+    FeaturesRef,
     Hyperparameters,
     LayerSpec,
     Loss,
@@ -44,7 +45,7 @@ class Resolved:
 
     run: RunSpec
     corpus: Corpus
-    vectors: Vectors
+    embedded: Vectors | Features
     labels: dict[str, str]
 
 
@@ -59,19 +60,19 @@ def resolve(
     data_root: Path | None,
     cache: Path,
 ) -> Resolved:
-    """Prepare data and vectors, and name them by their content. Of a pool the run has the first cell.
+    """Prepare data and vectors or features, and name them by their content. Of a pool the run has the first cell.
 
     Raises UsageError where the parts do not fit together, and whatever reading the files raises.
     """
     row = MODELS[model.name]
     corpus = datasets.prepare(dataset, data_root, cache)
-    vectors = static.prepare(embedding, corpus, data_root, cache)
+    reference, embedded, origin = embed(embedding, dataset, corpus, data_root, cache)
     hidden = one_each("training.hidden", asked.hidden, row.layers)
     run = RunSpec(
         kind="run",
         data=corpus.digest,
         metric=corpus.metric,
-        embedding=EmbeddingRef(vectors.digest, embedding.trainable),
+        embedding=reference,
         model=model,
         layers=tuple(LayerSpec(cell, width) for cell, width in zip(cells.spelled, hidden, strict=True)),
         training=TrainingSpec(
@@ -87,8 +88,7 @@ def resolve(
     labels = {
         "dataset": dataset.name,
         "embedding": embedding.name,
-        "vectors": vectors.source,
-        "oov": f"{vectors.oov_share:.4f}",
+        **origin,
         "model": model.name,
         "cell": cells.source,
         "layers": cells.layers,
@@ -96,7 +96,35 @@ def resolve(
     }
     if cells.pool is not None:
         labels["pool"] = cells.digest
-    return Resolved(run, corpus, vectors, labels)
+    return Resolved(run, corpus, embedded, labels)
+
+
+def embed(
+    asked: EmbeddingSpec, dataset: DatasetSpec, corpus: Corpus, data_root: Path | None, cache: Path
+) -> tuple[EmbeddingRef | FeaturesRef, Vectors | Features, dict[str, str]]:
+    """What makes vectors of the data set's tokens: what a run calls it, itself, and where it comes from, as labels."""
+    if isinstance(asked, ContextualSpec):
+        parts = datasets.read(dataset, data_root)
+        features = building.prepare(asked, parts, dataset.max_pieces, cache)
+        reference = FeaturesRef(features.digest, building.mixed(asked, features.layers))
+        return (
+            reference,
+            features,
+            {"vectors": ", ".join([features.source, *unusual(asked)]), "encoder": features.source},
+        )
+    vectors = static.prepare(asked, corpus, data_root, cache)
+    labels = {"vectors": vectors.source, "oov": f"{vectors.oov_share:.4f}"}
+    return EmbeddingRef(vectors.digest, asked.trainable), vectors, labels
+
+
+def unusual(asked: ContextualSpec) -> Iterator[str]:
+    """What is read of an encoder in another way than conf/ has it, in a few words each."""
+    if asked.mix != "encoder":
+        yield "all layers" if isinstance(asked.mix, str) else f"layers {' '.join(map(str, asked.mix))}"
+    if asked.encode != "joint":
+        yield asked.encode
+    if asked.special_tokens != "dropped":
+        yield "with special tokens"
 
 
 _PLAIN = frozenset({"batch_size", "learning_rate", "weight_decay", "grad_norm", "epochs", "patience"})

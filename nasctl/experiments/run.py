@@ -21,14 +21,16 @@ from nasctl.compiler.layer import RecurrentLayer
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus
 from nasctl.data.metrics import METRICS, is_constant, score
-from nasctl.embeddings import vectors
+from nasctl.embeddings import features, vectors
+from nasctl.embeddings.features import Features, features_path
 from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import MachineError
 from nasctl.experiments.memory import PeakMemory
 from nasctl.experiments.resuming import Progress, Resumption, origin_of
 from nasctl.models import MODELS
+from nasctl.models.mixing import FeatureLookup, Rows, fits, on_device
 from nasctl.models.parts import PairBatch, WordLookup, initialise
-from nasctl.specs import Role, RunSpec, cells_recorded, run_digest
+from nasctl.specs import FeaturesRef, Role, RunSpec, cells_recorded, run_digest
 from nasctl.tracking.records import PRUNED, EpochRecord, RunRecord, RunState
 from nasctl.training.checkpoints import load_weights, save_weights
 from nasctl.training.loop import copied, fit, predict
@@ -36,13 +38,43 @@ from nasctl.training.loop import copied, fit, predict
 __all__ = ["Evaluation", "Outcome", "Prediction", "Resumption", "Workplace", "evaluate", "save_weights", "train"]
 
 
-class Workplace:
-    """Where runs happen: a device, and the prepared data that this process has opened so far."""
+MOST_WORKERS = 8
+"""That share one GPU: as many as a study has trials in flight."""
 
-    def __init__(self, cache: Path, device: str, threads: int) -> None:
-        self.cache, self.device, self.threads = cache, device, threads
+
+class Workplace:
+    """Where runs happen: a device, and the prepared data that this process has opened so far.
+
+    On a GPU features are kept in its memory if there is room for `copies` of them: other processes may want theirs.
+    """
+
+    def __init__(self, cache: Path, device: str, threads: int, copies: int = MOST_WORKERS) -> None:
+        self.cache, self.device, self.threads, self._copies = cache, device, threads, copies
         self._corpora: dict[str, Corpus] = {}
         self._vectors: dict[str, Vectors] = {}
+        self._features: dict[str, Features] = {}
+        self._rows: dict[str, Rows | Tensor] = {}
+
+    def warm(self, data: str, embedding: str) -> None:
+        """Open the data set and the embedding of these digests."""
+        self.corpus(data)
+        if features_path(self.cache, embedding).exists():
+            self.rows(embedding)
+        else:
+            self.vectors(embedding)
+
+    def data(self, spec: RunSpec) -> Corpus:
+        """The data set as the model of `spec` sees it: with numbers of words, or of rows of features."""
+        words, embedding = self.corpus(spec.data), spec.embedding
+        return self.features(embedding.digest).corpus(words) if isinstance(embedding, FeaturesRef) else words
+
+    def embed(self, spec: RunSpec) -> WordLookup | FeatureLookup:
+        """What makes vectors of the numbers in `data`."""
+        embedding = spec.embedding
+        if isinstance(embedding, FeaturesRef):
+            return FeatureLookup(self.rows(embedding.digest), embedding.mix)
+        matrix = torch.from_numpy(self.vectors(embedding.digest).matrix.copy())
+        return WordLookup(matrix, trainable=embedding.trainable)
 
     def corpus(self, digest: str) -> Corpus:
         """The prepared corpus of this digest, opened once."""
@@ -55,6 +87,20 @@ class Workplace:
         if digest not in self._vectors:
             self._vectors[digest] = vectors.load(self.cache, digest)
         return self._vectors[digest]
+
+    def features(self, digest: str) -> Features:
+        """The cached features of this digest, opened once."""
+        if digest not in self._features:
+            self._features[digest] = features.load(self.cache, digest)
+        return self._features[digest]
+
+    def rows(self, digest: str) -> Rows | Tensor:
+        """The rows of features of this digest: on the GPU if there is one and they fit, else mapped from their file."""
+        if digest not in self._rows:
+            rows = self.features(digest).rows
+            resident = self.device != "cpu" and fits(rows, torch.cuda.mem_get_info()[0], self._copies)
+            self._rows[digest] = on_device(rows, self.device) if resident else rows
+        return self._rows[digest]
 
 
 @dataclass(frozen=True)
@@ -86,7 +132,7 @@ class Evaluation:
 class PairModel(nn.Module):
     """Embedding and body: a batch of pairs in, scores [B, outputs] out."""
 
-    def __init__(self, embed: WordLookup, body: nn.Module) -> None:
+    def __init__(self, embed: WordLookup | FeatureLookup, body: nn.Module) -> None:
         super().__init__()
         self.embed, self.body = embed, body
 
@@ -97,9 +143,7 @@ class PairModel(nn.Module):
 
 def build(spec: RunSpec, workplace: Workplace) -> PairModel:
     """The model of `spec` with its initial weights, on the workplace's device."""
-    corpus = workplace.corpus(spec.data)
-    matrix = torch.from_numpy(workplace.vectors(spec.embedding.digest).matrix.copy())
-    embed = WordLookup(matrix, trainable=spec.embedding.trainable)
+    corpus, embed = workplace.corpus(spec.data), workplace.embed(spec)
     module, _, name = MODELS[spec.model.name].builder.partition(":")
     outputs = len(corpus.classes) if corpus.task == "classification" else 1
     body = getattr(importlib.import_module(module), name)(spec.model, spec.layers, spec.training, embed.width, outputs)
@@ -120,7 +164,7 @@ def train(
     `counts`, which tells how often the run was `resumed`; the attempts' seconds add up, but for what was lost.
     """
     clock, memory = _Clock(), PeakMemory(workplace.device)
-    corpus, metric = workplace.corpus(spec.data), METRICS[spec.metric]
+    corpus, metric = workplace.data(spec), METRICS[spec.metric]
     splits, model = corpus.splits, build(spec, workplace)
     origin = origin_of(spec, model, workplace.device, workplace.threads)
     left = resumption.load(origin) if resumption is not None else None
@@ -202,7 +246,7 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
     damaged or of another run.
     """
     clock = _Clock()
-    corpus, model = workplace.corpus(spec.data), build(spec, workplace)
+    corpus, model = workplace.data(spec), build(spec, workplace)
     stored, about = load_weights(weights, workplace.device)
     if about.get("digest") != record.digest:
         raise MachineError(f"the checkpoint {weights} belongs to run {about.get('digest')}, not {record.digest}")

@@ -18,10 +18,11 @@ from nasctl.tracking.totals import add_up, read_back
 class Result:
     """A study by its best trial, or a single run.
 
-    `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `cell` is None where every
-    layer is an LSTM; `found_on` is the data set on which it was found: "random" for one that was drawn, "" if nobody
-    knows. `dev` and `test` are the `metric` as a fraction; None if not known (yet). `seconds` were spent on all trials
-    together. `hyperparameters` are the best trial's, as text. `predictions` is a file that is there, or None.
+    `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `cell` is None where
+    every layer is an LSTM; `found_on` is the data set on which it was found: "random" for one that was drawn, "" if
+    nobody knows. `encoder` is "" for word vectors. `dev` and `test` are the `metric` as a fraction; None if not
+    known (yet). `seconds` were spent on all trials together. `hyperparameters` are the best trial's, as text.
+    `predictions` is a file that is there, or None.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Result:
     cell: ChosenCell | None
     found_on: str
     vectors: str
+    encoder: str
     state: str
     metric: str
     trials: int
@@ -120,6 +122,7 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Res
         cell=chosen_cell(best.params, best.tags, layers),
         found_on="random" if "R" in rnn else dataset if "E" in rnn else run.tags.get(tag.SOURCE, ""),
         vectors=run.tags.get(tag.VECTORS, ""),
+        encoder=run.tags.get(tag.ENCODER, ""),
         state=run.state,
         metric=metric,
         trials=trials,

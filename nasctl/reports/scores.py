@@ -7,7 +7,7 @@ from typing import Any
 
 from nasctl import reference
 from nasctl.reports.results import Result
-from nasctl.reports.shown import Key, Selection, Shown, cell_note, notes_on, select
+from nasctl.reports.shown import Key, Selection, Shown, cell_note, counterpart, notes_on, select
 from nasctl.reports.table import Cell, Column, Table
 
 BASELINE_LETTERS = frozenset({"L", "LL"})
@@ -19,6 +19,7 @@ LETTERS = "LERTC"
 def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     """Dev and test of every configuration of the paper's, and of ours on its data, models and embeddings.
 
+    Another encoder than the paper's BERT has rows of its own, with the paper's scores of BERT beside them.
     Random and transferred cells have their scores from the paper's Table 2.
     """
     ours, paper = select(results), reference.scores()
@@ -26,13 +27,19 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     blocks = list(dict.fromkeys(key[:2] for key in paper))
     datasets = list(dict.fromkeys(key[3] for key in paper))
     wanted = {key for key in paper if key[2] in letters}
-    wanted |= {key for key in ours.rows if key[:2] in blocks and key[3] in datasets}
+    beside = {key: (counterpart(group[0].result), *key[1:]) for key, group in ours.rows.items()}
+    wanted |= {key for key, theirs in beside.items() if theirs[:2] in blocks and key[3] in datasets}
     rows: list[tuple[Cell, ...]] = []
     shown: list[Shown] = []
-    for key in sorted(wanted, key=lambda key: (blocks.index(key[:2]), _rank(key[2]), datasets.index(key[3]))):
+
+    def place(key: Key) -> tuple[Any, ...]:
+        theirs = beside.get(key, key)
+        return (blocks.index(theirs[:2]), key[0] != theirs[0], key[0], _rank(key[2]), datasets.index(key[3]))
+
+    for key in sorted(wanted, key=place):
         for each in ours.rows.get(key, (None,)):
             shown += [each] if each else []
-            head, scores = _head(ours, key, each), _scores(each, paper.get(key))
+            head, scores = _head(ours, key, each), _scores(each, paper.get(beside.get(key, key)))
             rows.append((key[3], *head, *scores, each.result.seconds if each else None))
     columns = (
         Column("data", key="data set"),

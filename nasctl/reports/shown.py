@@ -8,8 +8,13 @@ from string import ascii_lowercase
 
 from nasctl.reports.results import Result
 
-PAPER_VECTORS: Mapping[str, str] = {"glove": "glove.6B.300d.txt"}
-"""The vectors file that the paper used, by embedding."""
+PAPER_ENCODER = "bert"
+"""The paper's embedding from a frozen encoder, beside which results with any encoder stand."""
+PAPER_VECTORS: Mapping[str, str] = {
+    "glove": "glove.6B.300d.txt",
+    PAPER_ENCODER: "google-bert/bert-base-uncased@86b5e0934494",
+}
+"""The vectors file or encoder that the paper used, by embedding; that its BERT was uncased is our reading."""
 
 Key = tuple[str, str, str, str]
 """Embedding, model, letters and data set: what is one row in the paper's tables."""
@@ -77,16 +82,22 @@ def _marks(results: Iterable[Result]) -> dict[tuple[str, str], str]:
 
 
 def is_other(result: Result) -> bool:
-    """Whether its vectors are none of the paper's although its embedding is one of the paper's."""
-    paper = PAPER_VECTORS.get(result.embedding)
+    """Whether its vectors are none of the paper's although its embedding is one of the paper's, or of its kind."""
+    paper = PAPER_VECTORS.get(counterpart(result))
     return paper is not None and result.vectors != paper
+
+
+def counterpart(result: Result) -> str:
+    """The embedding whose scores in the paper stand beside the result: BERT's beside those of every encoder."""
+    return PAPER_ENCODER if result.encoder else result.embedding
 
 
 def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     """What a reader must know before comparing: other vectors, studies that go on, results left out, and the cells."""
-    seen = {(each.result.embedding, each.result.vectors) for each in shown}
+    seen = {(each.result.embedding, each.result.vectors): counterpart(each.result) for each in shown}
     notes = [
-        f"{embedding}:{mark} is {vectors or 'of unknown origin'} instead of the paper's {PAPER_VECTORS[embedding]}."
+        f"{embedding}:{mark} is {vectors or 'of unknown origin'} instead of the paper's "
+        f"{PAPER_VECTORS[seen[embedding, vectors]]}."
         for (embedding, vectors), mark in selection.marks.items()
         if (embedding, vectors) in seen
     ]

@@ -65,8 +65,7 @@ class Executor:
     def warm(self) -> None:
         """Load torch and open what `Start.warm` names, if it names anything."""
         for data, embedding in self._start.warm:
-            self._place().corpus(data)
-            self._place().vectors(embedding)
+            self._place().warm(data, embedding)
 
     def perform(self, job: Job) -> Generator[Epoch | Done | Failed, bool | None, None]:
         """The job's epochs, then `Done` or `Failed`. Closing the generator stops the job, sending True prunes it."""

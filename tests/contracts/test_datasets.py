@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from nasctl.data.corpus import PADDING, corpus_path
 from nasctl.data.datasets import DATASETS, prepare, read
 from nasctl.data.metrics import METRICS
-from nasctl.specs import DatasetSpec
+from nasctl.sources import DatasetSpec
 
 SPEC = TypeAdapter(DatasetSpec)
 OPTIONS = ("sick", "stsb", "mrpc", "own", "demo", "demo-sick", "demo-stsb", "demo-mrpc")

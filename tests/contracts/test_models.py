@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import run_spec
+from tiny import features_spec, run_spec
 
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.data.corpus import Split
@@ -16,12 +16,16 @@ CASES = [(model, task, "lstm") for model in MODELS for task in ("regression", "c
 CASES += [(model, "regression", "enas-24") for model, row in MODELS.items() if row.layers]
 
 
+CASES = [(*case, "vectors") for case in CASES] + [(model, "regression", "lstm", "features") for model in MODELS]
+
+
 @pytest.fixture(params=CASES, ids="-".join)
 def built(request, tmp_path):
-    model, task, cell = request.param
-    spec = run_spec(tmp_path, model, task, cell)
+    model, task, cell, embedding = request.param
+    make = run_spec if embedding == "vectors" else features_spec
+    spec = make(tmp_path, model, task, cell)
     workplace = Workplace(tmp_path, "cpu", 1)
-    return spec, workplace, build(spec, workplace), workplace.corpus(spec.data)
+    return spec, workplace, build(spec, workplace), workplace.data(spec)
 
 
 def scores(model, split: Split, rows: list[int]) -> torch.Tensor:
@@ -83,10 +87,11 @@ def test_saved_and_loaded_it_predicts_the_same(built, tmp_path):
     assert np.array_equal(one, two)
 
 
-def test_frozen_vectors_are_no_parameter_and_trainable_ones_are(built, tmp_path):
+def test_frozen_vectors_are_no_parameter_and_trainable_ones_are(tmp_path):
     from dataclasses import replace
 
-    spec, workplace, model, _ = built
+    spec, workplace = run_spec(tmp_path), Workplace(tmp_path, "cpu", 1)
+    model = build(spec, workplace)
     assert "embed.matrix" not in dict(model.named_parameters())
     trainable = build(replace(spec, embedding=replace(spec.embedding, trainable=True)), workplace)
     assert "embed.matrix" in dict(trainable.named_parameters())

@@ -13,11 +13,11 @@ from published import write_sick
 
 from nasctl.data.datasets import DATASETS, prepare
 from nasctl.errors import MachineError, UsageError
-from nasctl.specs import Columns, DatasetSpec
+from nasctl.sources import Columns, DatasetSpec
 
 COLUMNS = Columns(first="a", second="b", label="label", id=None)
 TABLE = DatasetSpec(
-    name="own", source="table", task="auto", metric="auto", max_tokens=5, columns=COLUMNS,
+    name="own", source="table", task="auto", metric="auto", max_tokens=5, max_pieces=64, columns=COLUMNS,
     train="train.csv", dev="dev.csv", test=None, dev_fraction=0.0, test_fraction=0.0, split_seed=0, pairs=None,
 )  # fmt: skip
 SCENES = replace(TABLE, name="demo-sick", source="scenes", columns=None, train=None, dev=None, pairs=60)
@@ -88,7 +88,7 @@ def test_the_second_call_imports_no_tokenizer_nor_what_it_needs(table):
     prepare(SCENES, None, table / "cache")
     program = (
         "import sys; from pathlib import Path; from pydantic import TypeAdapter\n"
-        "from nasctl.data.datasets import prepare; from nasctl.specs import DatasetSpec\n"
+        "from nasctl.data.datasets import prepare; from nasctl.sources import DatasetSpec\n"
         f"spec = TypeAdapter(DatasetSpec).validate_json({json.dumps(dump(SCENES))!r})\n"
         f"prepare(spec, None, Path({str(table / 'cache')!r}))\n"
         "print([name for name in ('spacy', 'torch', 'sklearn', 'pyarrow', 'pooch') if name in sys.modules])\n"
@@ -170,7 +170,7 @@ def test_a_cache_in_a_place_that_cannot_be_written_is_a_failure_of_the_machine(t
 def test_many_starters_make_it_once(table):
     program = (
         "import sys; from pathlib import Path; from pydantic import TypeAdapter\n"
-        "from nasctl.data import datasets; from nasctl.specs import DatasetSpec\n"
+        "from nasctl.data import datasets; from nasctl.sources import DatasetSpec\n"
         "made = datasets._build\n"
         "def slowly(*arguments):\n"
         "    import time; time.sleep(0.5); print('built'); return made(*arguments)\n"
@@ -247,6 +247,6 @@ def test_every_field_that_some_source_ignores_is_guarded():
 
     from nasctl.data.datasets import UNUSED
 
-    common = {"name", "source", "task", "metric", "max_tokens"}
+    common = {"name", "source", "task", "metric", "max_tokens", "max_pieces"}
     assert {field.name for field in fields(DatasetSpec)} == common | set(UNUSED)
     assert all(any(field in source.fields for source in DATASETS.values()) for field in UNUSED)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nasctl.data.own import read_table
 from nasctl.errors import UsageError
-from nasctl.specs import Columns, DatasetSpec
+from nasctl.sources import Columns, DatasetSpec
 
 
 def spec(train, **changes):
@@ -18,6 +18,7 @@ def spec(train, **changes):
         "task": "auto",
         "metric": "auto",
         "max_tokens": 50,
+        "max_pieces": 128,
         "columns": Columns(first="left", second="right", label="score", id=None),
         "train": None if train is None else str(train),
         "dev": None,

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from nasctl.data.datasets import prepare, read
 from nasctl.data.fetch import check
 from nasctl.data.overlap import Overlap, overlaps
-from nasctl.specs import DatasetSpec
+from nasctl.sources import DatasetSpec
 
 pytestmark = [
     pytest.mark.data,

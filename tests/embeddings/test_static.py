@@ -5,9 +5,9 @@ from tiny import corpus, sentences
 from nasctl.data.corpus import Corpus, Split
 from nasctl.embeddings import static, vectors
 from nasctl.errors import UsageError
-from nasctl.specs import EmbeddingSpec
+from nasctl.sources import StaticSpec
 
-GLOVE = EmbeddingSpec("glove", "glove", "words.txt", None, trainable=False, oov="zeros", case="auto", window=None)
+GLOVE = StaticSpec("glove", "glove", "words.txt", None, trainable=False, oov="zeros", case="auto", window=None)
 
 
 def words_corpus(*words: str) -> Corpus:
@@ -96,7 +96,7 @@ def test_svd_puts_words_of_like_company_together(tmp_path):
     rows = [[draw.choice([1, 2]), 3, 4] if draw.random() < 0.5 else [draw.choice([5, 6]), 7, 8] for _ in range(200)]
     side = sentences(rows)
     splits = {"train": Split("train", side, side, np.zeros(200, np.float32), tuple(map(str, range(200))))}
-    spec = EmbeddingSpec("svd", "svd", None, 3, trainable=False, oov="zeros", case="lower", window=2)
+    spec = StaticSpec("svd", "svd", None, 3, trainable=False, oov="zeros", case="lower", window=2)
     found = static.prepare(spec, Corpus("d", "regression", (), "pearson", vocabulary, splits), None, tmp_path)
     unit = found.matrix[1:] / np.linalg.norm(found.matrix[1:], axis=1, keepdims=True)
     assert unit[0] @ unit[1] > 0.9
@@ -108,10 +108,10 @@ def test_svd_puts_words_of_like_company_together(tmp_path):
 
 def test_svd_is_the_same_every_time_and_knows_training_words_only(tmp_path):
     data = corpus()
-    spec = EmbeddingSpec("svd", "svd", None, 4, trainable=False, oov="zeros", case="lower", window=2)
+    spec = StaticSpec("svd", "svd", None, 4, trainable=False, oov="zeros", case="lower", window=2)
     one = static.prepare(spec, data, None, tmp_path / "a")
     two = static.prepare(spec, data, None, tmp_path / "b")
     assert one.digest == two.digest
     assert one.matrix.shape == (len(data.vocabulary), 4)
     with pytest.raises(UsageError, match="too few words"):
-        static.prepare(EmbeddingSpec("svd", "svd", None, 400, False, "zeros", "lower", 2), data, None, tmp_path)
+        static.prepare(StaticSpec("svd", "svd", None, 400, False, "zeros", "lower", 2), data, None, tmp_path)

