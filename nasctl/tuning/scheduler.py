@@ -274,6 +274,8 @@ class Scheduler:
             while self._writer.busy and self._stages.stage < KILL:
                 time.sleep(0.05)
                 yield from self._warnings()
+            if self._stages.stage < KILL:
+                self._writer.give_up()
             yield from self._warnings()
             if self._writer.lags:
                 yield Warned("the tracker lacks some trials; nasctl sync completes it")

@@ -78,6 +78,7 @@ def _logged(look: Look, folder: StudyFolder, tracker: Tracker) -> Synced:
     writer.close()
     while writer.busy:
         time.sleep(0.02)
+    writer.give_up()
     if writer.lags:
         told = writer.warnings()
         raise MachineError(

@@ -22,6 +22,9 @@ QUEUE_LENGTH = 256
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 WARN_SECONDS = 10.0
 
+GIVE_UP_SECONDS = 5.0
+"""How long a call under way is waited for when nothing more is to be written."""
+
 PATIENCE_SECONDS = 10.0
 """At the end: how long an entry is tried again while nothing gets through."""
 
@@ -52,7 +55,7 @@ class TrackerWriter:
         self._logs: list[StudyLog] = []
         self._warnings: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._warned = -WARN_SECONDS
-        self._closing = threading.Event()
+        self._closing, self._given_up = threading.Event(), threading.Event()
         self._succeeded = time.monotonic()
         self._skipped = 0
         self._thread = threading.Thread(target=self._write, name="tracker", daemon=True)
@@ -88,6 +91,11 @@ class TrackerWriter:
         self._succeeded = time.monotonic()
         self._closing.set()
         self._queue.put(None)
+
+    def give_up(self) -> None:
+        """Begin nothing more: another process may complete the tracker from now on. A call under way is waited for."""
+        self._given_up.set()
+        self._thread.join(GIVE_UP_SECONDS)
 
     @property
     def busy(self) -> bool:
@@ -134,7 +142,7 @@ class TrackerWriter:
     def _persist(self, call: Callable[[], object]) -> None:
         """Call until it works, with growing pauses; when closing, until patience ends, and then just once."""
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        while not self._given_up.is_set():
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - whatever a tracker's library raises, the study goes on
@@ -150,6 +158,7 @@ class TrackerWriter:
             else:
                 self._closing.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        self._skipped += 1
 
     def _warn(self, error: Exception) -> None:
         if time.monotonic() - self._warned >= WARN_SECONDS:

@@ -149,6 +149,31 @@ def test_a_tracker_that_stays_away_is_left_behind(quick):
     assert writer.lags
 
 
+def test_who_has_given_up_writes_nothing_more(quick):
+    """Or two would log the same trials: this one, and whoever completes the tracker afterwards."""
+    tracker = Weak()
+    writer = TrackerWriter(tracker, patience=0.2)
+    study = log()
+    writer.begin(study)
+    writer.trial(study, entry(0))
+    while not logged_so_far(tracker):
+        time.sleep(0.01)
+    tracker.away = True
+    for number in range(1, 50):
+        writer.trial(study, entry(number))
+    finish(writer)
+    writer.give_up()
+    calls, tracker.away = tracker.calls, False
+    time.sleep(0.3)
+    assert tracker.calls == calls
+    assert logged(tracker)[0] == [0]
+    assert writer.lags
+
+
+def logged_so_far(tracker):
+    return [run for run in tracker.runs("trial") if run.state == "finished"]
+
+
 def test_a_tracker_that_hangs_is_left_behind(quick):
     tracker = Weak()
     tracker.gate.clear()
