@@ -26,6 +26,8 @@ PATIENT = replace(LIMITS, silence=60.0)
 
 NOOP = """
     from nasctl.workers.jobs import Executor
+    if os.environ["CUDA_VISIBLE_DEVICES"] != "0":
+        time.sleep(3)  # or the others may have done everything before the one whose GPU fails is there
     say(hello()); executor = Executor(hear()); say(Ready(1000))
     while True:
         asked = hear()
