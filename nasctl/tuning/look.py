@@ -60,8 +60,10 @@ class Look:
     @cached_property
     def over(self) -> bool:
         """Whether nothing is left to do: as many trials as wanted, the last of them looked at for the best."""
-        if self.owner or self.best is None or self.counted < self.spec.trials:
+        if self.owner or self.counted < self.spec.trials:
             return False
+        if self.best is None:  # every trial was pruned
+            return True
         return self.ended[self.best.number].record.state == "diverged" or self.final is not None
 
     @cached_property
