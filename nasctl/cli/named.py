@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from nasctl.cli.options import settings_of
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.errors import UsageError, nearest
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from nasctl.tuning.study import StudyStore
     from nasctl.tuning.trials import StudyProgress
 
-__all__ = ["check_known", "opened_studies", "split"]
+__all__ = ["check_known", "opened_studies", "split", "undriven"]
 
 
 def split(asked: Sequence[str], conf_dirs: tuple[str, ...]) -> tuple[list[str], Stores]:
@@ -34,6 +36,20 @@ def opened_studies(stores: Stores) -> Iterator[tuple[StudyStore | None, Sequence
 
     with closing(StudyStore(stores.studies, stores.durability)) as store:
         yield store, store.progress()
+
+
+def undriven(stores: Stores, names: Sequence[str], why: str = "") -> list[str]:
+    """Those of the studies that nobody drives; of each other a line is told, with `why` behind it."""
+    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+
+    free = []
+    for name in names:
+        if owner := living(StudyFolder(stores.root, name).owner()):
+            click.echo(f"{name} is driven by {owner}{why}", err=True)
+        else:
+            free.append(name)
+    return free
 
 
 def check_known(names: Sequence[str], known: Sequence[StudyProgress], stores: Stores) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.named import check_known, opened_studies, split, undriven
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores
 from nasctl.errors import StateMismatchError, UsageError
@@ -51,7 +51,8 @@ def resume(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool)
     check_known(names, known, stores)
     wanted = [study for study in known if (study.name in names if names else not study.ended)]
     if not names:
-        wanted = _free(stores, wanted)
+        free = undriven(stores, [study.name for study in wanted])
+        wanted = [study for study in wanted if study.name in free]
     if not wanted:
         click.echo(f"no study in {stores.root} is stopped", err=True)
         return
@@ -89,20 +90,6 @@ def retry(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *,
             f"trials={found.finished + found.failed} wants more",
         )
     _drive([found], stores, overrides, conf_dirs, retry=True, as_json=as_json)
-
-
-def _free(stores: Stores, studies: Sequence[StudyProgress]) -> list[StudyProgress]:
-    """Those that nobody drives; of the others a line is told."""
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
-
-    free = []
-    for study in studies:
-        if owner := living(StudyFolder(stores.root, study.name).owner()):
-            click.echo(f"{study.name} is driven by {owner}", err=True)
-        else:
-            free.append(study)
-    return free
 
 
 def _drive(

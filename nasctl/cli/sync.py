@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.named import check_known, opened_studies, split, undriven
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores, open_tracker
 from nasctl.cli.text import columns, counted
@@ -66,7 +66,7 @@ def _sync(
     rows: list[Synced] = []
     failed: list[tuple[str, NasctlError]] = []
     with Flushing([path for name, path in stores.files().items() if name == "tracking"]):
-        for name in _free(stores, known) if not names else dict.fromkeys(names):
+        for name in dict.fromkeys(names) if names else undriven(stores, known, ", which logs it itself"):
             assert store is not None  # noqa: S101 - it has this study
             try:
                 rows.append(_study(store, stores, tracker, name, rebuild=rebuild))
@@ -83,18 +83,6 @@ def _study(store: StudyStore, stores: Stores, tracker: Tracker, name: str, *, re
     from nasctl.tuning.syncing import sync_study  # noqa: PLC0415 - --help need not pay for it
 
     return sync_study(store, stores.root, tracker, name, rebuild=rebuild)
-
-
-def _free(stores: Stores, known: Sequence[str]) -> Iterator[str]:
-    """The studies that nobody drives; of the others a line is told."""
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
-
-    for name in known:
-        if owner := living(StudyFolder(stores.root, name).owner()):
-            click.echo(f"{name} is driven by {owner}, which logs it itself", err=True)
-        else:
-            yield name
 
 
 def _runs(stores: Stores, tracker: Tracker, *, rebuild: bool) -> tuple[bool, ...]:
