@@ -34,7 +34,7 @@ FLOORS = (
     "specs",
     "cells",
     "arrays",
-    "databases faults files reference rng samplers",
+    "databases faults files reference rng samplers strategies",
     "errors",
     "__init__",
 )
@@ -66,13 +66,14 @@ DOORS = {
 
 WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
-    "experiments.memory experiments.resuming experiments.run files models rng samplers specs tracking.records training "
-    "workers.jobs workers.noop workers.protocol workers.session workers.worker"
+    "experiments.memory experiments.resuming experiments.run experiments.search files models rng samplers "
+    "search.controller search.enas search.policy search.random search.sharing search.strategy search.supernet spaces "
+    "specs strategies tracking.records training workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})
 
-TORCH_FREE = "cells compiler.plan reports.tables sources spaces specs"
+TORCH_FREE = "cells compiler.plan reports.tables sources spaces specs strategies"
 """What never loads torch when imported, not even through others."""
 
 VAGUE_NAMES = frozenset({"common", "helper", "helpers", "misc", "util", "utils"})
