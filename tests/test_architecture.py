@@ -33,8 +33,8 @@ FLOORS = (
     "sources",
     "specs",
     "cells",
-    "arrays",
-    "databases faults files reference rng samplers strategies",
+    "arrays strategies",
+    "databases faults files reference rng samplers",
     "errors",
     "__init__",
 )
@@ -67,8 +67,8 @@ DOORS = {
 WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
     "experiments.memory experiments.resuming experiments.run experiments.search files models rng samplers "
-    "search.controller search.enas search.policy search.random search.sharing search.strategy search.supernet spaces "
-    "specs strategies tracking.records training workers.jobs workers.noop workers.protocol workers.session workers.worker"
+    "search.controller search.enas search.policy search.random search.sharing search.strategy search.supernet "
+    "spaces specs strategies tracking.records training workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})
