@@ -68,7 +68,8 @@ WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
     "experiments.memory experiments.resuming experiments.run experiments.search files models rng samplers "
     "search.controller search.enas search.policy search.random search.sharing search.strategy search.supernet "
-    "spaces specs strategies tracking.records training workers.jobs workers.noop workers.protocol workers.session workers.worker"
+    "spaces specs strategies tracking.records training workers.jobs workers.noop workers.protocol workers.session "
+    "workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})
