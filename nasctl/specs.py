@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from nasctl.cells import spelling
 from nasctl.files import digest
 from nasctl.samplers import STRICT, NoPruner, Positive, PrunerSpec, SamplerSpec
+from nasctl.strategies import FoundSpec, SpaceSpec, StrategySpec
 
 RESULT_VERSION = 2
 """Raised by hand whenever the same spec would give other numbers; part of every run's identity."""
@@ -220,6 +221,41 @@ def with_values(spec: RunSpec, values: Mapping[str, Value], pool: Pool | None = 
         else:
             raise KeyError(name)
     return replace(spec, layers=tuple(layers), training=TrainingSpec(**training))
+
+
+# --- a search ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, config=STRICT)
+class SearchSpec:
+    """One search: everything that decides which cells it finds, and nothing else.
+
+    The cells of `space` share weights in every recurrent layer of the model, `hidden` wide per direction; `training`
+    is that of the shared weights, its epochs and patience those of the search. Patience counts epochs without a better
+    mean score of `judged` freshly sampled cells on all of dev.
+    """
+
+    kind: Literal["search"]
+    data: str
+    metric: Metric
+    embedding: EmbeddingRef | FeaturesRef
+    model: ModelSpec
+    hidden: tuple[Positive, ...]
+    training: TrainingSpec
+    space: SpaceSpec
+    strategy: StrategySpec
+    judged: Positive
+    found: FoundSpec
+    precision: Literal["fp32"]
+    result_version: int
+
+
+SEARCH = TypeAdapter(SearchSpec)
+
+
+def search_digest(spec: SearchSpec) -> str:
+    """The identity of a search."""
+    return digest(SEARCH.dump_python(spec, mode="json"))
 
 
 # --- a study ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,12 +25,33 @@ PRUNED = "given up after epoch {}"
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EpochRecord:
-    """One epoch: its number from 1, the mean training loss, the dev metrics, and seconds since the run began."""
+    """One epoch: its number from 1, the mean training loss, the dev metrics, and seconds since the run began.
+
+    Of a search, `dev` is the mean of the cells that were judged, and `search` has what else there is to say: `reward`,
+    `baseline`, `entropy` (nats per cell), `new` (which part of the cells drawn was never drawn before)...; `cell` is
+    the code that its controller finds most probable.
+    """
 
     epoch: int
     loss: float | None
     dev: dict[str, float]
     seconds: float
+    search: dict[str, float] = field(default_factory=dict)
+    cell: str = ""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FoundCell:
+    """A cell that a search found: its code, text and digest, how likely it was drawn, and its dev score.
+
+    The score is that of the metric under the shared weights; `log_probability` is natural.
+    """
+
+    code: str
+    cell: str
+    digest: str
+    log_probability: float
+    score: float
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -42,7 +64,7 @@ class RunRecord:
     per recurrent layer: {"code": its text, "digest"}, or its name in the pool as "code" and its "text" beside; all are
     "lstm" for an LSTM. `counts` holds what must not be silent: `constant_predictions`, how often the run was `resumed`,
     and of an evaluation how many rows it predicted (`dev_rows`, `test_rows`). `versions` are tags (python, torch,
-    nasctl), no part of any identity.
+    nasctl), no part of any identity. `found` is the pool that a search ends with, empty for everything else.
     """
 
     digest: str
@@ -66,6 +88,7 @@ class RunRecord:
     result_version: int
     versions: dict[str, str]
     history: tuple[EpochRecord, ...]
+    found: tuple[FoundCell, ...] = ()
 
 
 RECORD = TypeAdapter(RunRecord)

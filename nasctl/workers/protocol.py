@@ -22,14 +22,14 @@ from pydantic.dataclasses import dataclass
 from nasctl.specs import Role
 from nasctl.tracking.records import EpochRecord, RunRecord
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised whenever a message changes; the two sides must agree."""
 
 MAX_LINE_BYTES = 1024 * 1024
 
 CONFIG = ConfigDict(extra="forbid", strict=True)
 
-JobKind = Literal["run", "evaluate", "noop"]
+JobKind = Literal["run", "evaluate", "search", "noop"]
 
 FailureReason = Literal["exception", "device", "device_memory", "memory", "disk", "machine", "usage"]
 """Why a job failed in a worker that still speaks. "device" is a CUDA error; "machine" and "usage" are the errors of
@@ -67,7 +67,7 @@ class Start:
 
 @dataclass(frozen=True, config=CONFIG)
 class Job:
-    """Work to be done: `spec` is a RunSpec in JSON, `scratch` the one folder that the job may write to.
+    """Work to be done: `spec` is a RunSpec or a SearchSpec in JSON, `scratch` the one folder that the job may write to.
 
     "evaluate" reads the checkpoint `weights` of the trained run `record`; `options` are read by `workers.noop` alone.
     """
