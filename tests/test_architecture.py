@@ -66,7 +66,7 @@ DOORS = {
 
 WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
-    "experiments.memory experiments.resuming experiments.run experiments.search files models rng samplers "
+    "experiments.costs experiments.resuming experiments.run experiments.search files models rng samplers "
     "search.controller search.enas search.policy search.random search.sharing search.strategy search.supernet "
     "spaces specs strategies tracking.records training workers.jobs workers.noop workers.protocol workers.session "
     "workers.worker"

@@ -17,6 +17,7 @@ from nasctl.compiler import planned, reference, torchcell
 from nasctl.compiler.recurrence import Recurrence, Result, State
 from nasctl.compiler.streams import Streams
 from nasctl.errors import UsageError, nearest
+from nasctl.spaces.sharing import SharedWeights
 
 PRECISIONS: Mapping[str, torch.dtype | None] = {"fp32": None, "fp64": None, "bf16": torch.bfloat16}
 """What products read: None is the type of the parameters themselves. States and sums keep that type always."""
@@ -62,6 +63,9 @@ class RecurrentLayer(nn.Module):
     state. Each direction has one parameter per key of the cell: a matrix [H, width] or a bias [H]. What never reaches
     the cell's output is left out, so `cell` is the live part of what is given: its states and masks, and no others,
     have initial and final values.
+
+    With `shared` it has a parameter for each key of those instead, and cells that use some of them `take` turns. What
+    the cell of the moment does not use has no gradient then, not even one of zeros.
     """
 
     def __init__(
@@ -73,9 +77,11 @@ class RecurrentLayer(nn.Module):
         bidirectional: bool = True,
         backend: str = "auto",
         precision: str = "fp32",
+        shared: SharedWeights | None = None,
     ) -> None:
         super().__init__()
         self.cell, self.backend = live(cell), backend
+        self.held = SharedWeights(self.cell.weights, self.cell.biases) if shared is None else shared
         self.widths = {"D": input_width, "H": hidden}
         self.hidden = hidden
         self.operands = PRECISIONS[precision]
@@ -84,9 +90,16 @@ class RecurrentLayer(nn.Module):
         self.backward = self._side() if bidirectional else None
 
     def _side(self) -> nn.ParameterDict:
-        matrices = {key: torch.zeros(self.hidden, self.widths[width]) for key, width in self.cell.weights.items()}
-        biases = {key: torch.full((self.hidden,), start) for key, start in self.cell.biases.items()}
+        matrices = {key: torch.zeros(self.hidden, self.widths[width]) for key, width in self.held.weights.items()}
+        biases = {key: torch.full((self.hidden,), start) for key, start in self.held.biases.items()}
         return nn.ParameterDict({**matrices, **biases})
+
+    def take(self, cell: CellGraph) -> None:
+        """Be of this cell from now on, upon the same weights. Raises UsageError if it uses one that is not held."""
+        cell = live(cell)
+        if missing := [*(cell.weights.keys() - self.held.weights), *(cell.biases.keys() - self.held.biases)]:
+            raise UsageError(f"the cell uses {missing[0]}, which the layer does not hold", "take one of its space")
+        self.cell = cell
 
     def forward(self, x: Tensor, lengths: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         """Outputs [T, B, directions·H] of `x` [T, B, D] with `lengths` [B] (on any device), from a zero state.
@@ -113,7 +126,8 @@ class RecurrentLayer(nn.Module):
             initial = tuple(x.new_zeros(len(sides), x.shape[1], self.widths[width]) for width in self.cell.states)
         if x.shape[0] == 0 or not lengths.any():
             return x.new_zeros(*x.shape[:2], self.output_width), initial
-        weights = tuple(dict(side.items()) for side in sides)
+        used = (*self.cell.weights, *self.cell.biases)
+        weights = tuple({key: side[key] for key in used} for side in sides)
         operands = self.operands or x.dtype
         asked = Recurrence(self.cell, weights, x, lengths, initial, tuple(masks), operands, finals)
         return BACKENDS[self.served_by(x.device)].run(asked)
@@ -131,9 +145,9 @@ class RecurrentLayer(nn.Module):
                 stream = streams.of(direction, key)
                 if rule == "torch":
                     parameter.uniform_(-bound, bound, generator=stream)
-                elif key in self.cell.biases:
-                    parameter.fill_(self.cell.biases[key])
-                elif self.cell.weights[key] == "D":
+                elif key in self.held.biases:
+                    parameter.fill_(self.held.biases[key])
+                elif self.held.weights[key] == "D":
                     nn.init.xavier_uniform_(parameter, generator=stream)
                 else:
                     nn.init.orthogonal_(parameter, generator=stream)

@@ -9,7 +9,7 @@ import numpy as np
 from nasctl.data.corpus import Split
 from nasctl.rng import stream_seed
 
-__all__ = ["BUCKETS", "evaluation_batches", "training_batches"]
+__all__ = ["BUCKETS", "drawn_rows", "evaluation_batches", "training_batches"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,6 +36,12 @@ def evaluation_batches(split: Split, batch_size: int) -> list[Array]:
     """Every row once, shortest pairs first: int64 row numbers, all batches full but the last."""
     rows = np.argsort(_pair_lengths(split), kind="stable").astype(np.int64)
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def drawn_rows(split: Split, count: int, seed: int, *names: str | int) -> Array:
+    """`count` different rows, int64, from the stream of these names."""
+    draw = np.random.PCG64(stream_seed(seed, *names))
+    return _shuffled(draw, np.arange(len(split), dtype=np.int64))[:count]
 
 
 def _pair_lengths(split: Split) -> Array:

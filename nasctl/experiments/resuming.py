@@ -1,7 +1,7 @@
-"""Going on with a run that was left: what it leaves at the end of an epoch, and who may take that up.
+"""Going on with a run or a search that was left: what it leaves at the end of an epoch, and who may take that up.
 
-A run is left by whoever closes its generator, or by the end of its process. It can be taken up at the end of an epoch
-only: a run with long epochs loses up to one of them.
+It is left by whoever closes its generator, or by the end of its process. It can be taken up at the end of an epoch
+only: one with long epochs loses up to one of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import safetensors
 import torch
@@ -24,12 +25,12 @@ from torch import Tensor, nn
 
 from nasctl.errors import MachineError
 from nasctl.files import digest
-from nasctl.specs import RunSpec, run_digest
 from nasctl.tracking.records import EpochRecord
 from nasctl.training.checkpoints import load_checked, save_checked
-from nasctl.training.loop import State
 
-__all__ = ["Progress", "Resumption", "Unfinished", "origin_of"]
+__all__ = ["Left", "Progress", "Resumption", "Unfinished", "above", "below", "origin_of"]
+
+T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 
@@ -64,21 +65,24 @@ class Progress:
 PROGRESS = TypeAdapter(Progress)
 
 
-@dataclasses.dataclass(frozen=True)
-class Unfinished:
-    """A run at the end of an epoch: the training's state, the weights of the best epoch, and what was told."""
+Left = tuple[dict[str, Tensor], dict[str, Any]]
+"""A training or a search at the end of an epoch, all that its next numbers depend on: tensors, and a JSON object."""
 
-    state: State
-    weights: dict[str, Tensor]
+
+@dataclasses.dataclass(frozen=True)
+class Unfinished(Generic[T]):
+    """What was found of an earlier attempt: the state that it left, and what it had told."""
+
+    state: T
     progress: Progress
 
 
-def origin_of(spec: RunSpec, model: nn.Module, device: str, threads: int) -> Origin:
-    """What a run's next numbers depend on beside its state."""
+def origin_of(digest_: str, result_version: int, model: nn.Module, device: str, threads: int) -> Origin:
+    """What the next numbers of a run or a search depend on beside its state."""
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     return {
-        "digest": run_digest(spec),
-        "result_version": spec.result_version,
+        "digest": digest_,
+        "result_version": result_version,
         "torch": torch.__version__,
         "device": device,
         "threads": threads,
@@ -87,7 +91,7 @@ def origin_of(spec: RunSpec, model: nn.Module, device: str, threads: int) -> Ori
 
 
 class Resumption:
-    """The resume checkpoint of one run, the file `path`.
+    """The resume checkpoint of one run or search, the file `path`.
 
     A run that is younger than `after` seconds leaves none, unless it is told to end; an older one leaves one every
     `every` seconds at most. No run is worth less without: a checkpoint that cannot be read or written, or is not of the
@@ -98,48 +102,40 @@ class Resumption:
         self.path, self._after, self._every = path, after, every
         self._saved_at = -math.inf
 
-    def load(self, origin: Origin) -> Unfinished | None:
-        """What an earlier attempt has left, if it is whole and of this origin."""
+    def load(self, origin: Origin, state_of: Callable[[Left, Progress], T]) -> Unfinished[T] | None:
+        """What an earlier attempt has left, as `state_of` reads it, if it is whole and of this origin."""
         for aside in self.path.parent.glob(f".{self.path.name}.*"):
             aside.unlink(missing_ok=True)  # that attempt was killed while it wrote
         if not self.path.exists():
             return None
         try:
-            found = _read(self.path, origin)
+            left, progress = _read(self.path, origin)
+            found = Unfinished(state_of(left, progress), progress)
         except (MachineError, OSError, LookupError, TypeError, AttributeError, ValueError) as error:
             LOG.warning("%s is not used, the run begins again: %s", self.path, error)
             return None
-        self._saved_at = sum(found.progress.seconds.values())
-        LOG.info("%s: the run goes on after epoch %d", self.path, found.state.epoch)
+        self._saved_at = sum(progress.seconds.values())
+        LOG.info("%s: the run goes on after epoch %d", self.path, len(progress.history))
         return found
 
     @contextlib.contextmanager
-    def kept(
-        self, origin: Origin, state: Callable[[], State], weights: Mapping[str, Tensor], progress: Progress
-    ) -> Iterator[None]:
+    def kept(self, origin: Origin, left: Callable[[], Left], progress: Progress) -> Iterator[None]:
         """Around the yield of an epoch: writes a checkpoint if one is due, and if the run is left there."""
         seconds = sum(progress.seconds.values())
         due = seconds >= self._after and seconds - self._saved_at >= self._every
         if due:
             self._saved_at = seconds
-            self._save(origin, state(), weights, progress)
+            self._save(origin, left(), progress)
         try:
             yield
         except GeneratorExit:
             if not due:
-                self._save(origin, state(), weights, progress)
+                self._save(origin, left(), progress)
             raise
 
-    def _save(self, origin: Origin, state: State, weights: Mapping[str, Tensor], progress: Progress) -> None:
-        tensors = _above("weights", state.weights) | _above("moments", state.moments)
-        if state.best_epoch != state.epoch:
-            tensors |= _above("best", weights)
-        about = {
-            "origin": dict(origin),
-            "epoch": state.epoch,
-            "best": state.best,
-            "progress": PROGRESS.dump_python(progress, mode="json"),
-        }
+    def _save(self, origin: Origin, left: Left, progress: Progress) -> None:
+        tensors, state = left
+        about = {"origin": dict(origin), "state": state, "progress": PROGRESS.dump_python(progress, mode="json")}
         try:
             _check_room(self.path.parent, sum(tensor.nbytes for tensor in tensors.values()))
             save_checked(self.path, tensors, about)
@@ -155,22 +151,21 @@ def _check_room(folder: Path, needed: int) -> None:
         raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB free; {(needed + SPARE_BYTES) / 1e6:.0f} MB are wanted")
 
 
-def _read(path: Path, origin: Origin) -> Unfinished:
+def _read(path: Path, origin: Origin) -> tuple[Left, Progress]:
     """Raises MachineError if the file is damaged or of another origin, and what a malformed value raises."""
     tensors, about = load_checked(path)
     different = {name: (about["origin"].get(name), asked) for name, asked in origin.items()}
     told = [f"{name} is {found}, not {asked}" for name, (found, asked) in different.items() if found != asked]
     if told:
         raise MachineError(f"its {', its '.join(told)}")
-    progress = PROGRESS.validate_python(about["progress"])
-    weights, moments = _below("weights", tensors), _below("moments", tensors)
-    state = State(about["epoch"], about["best"], progress.best_epoch, weights, moments)
-    return Unfinished(state, weights if state.best_epoch == state.epoch else _below("best", tensors), progress)
+    return (tensors, about["state"]), PROGRESS.validate_python(about["progress"])
 
 
-def _above(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def above(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under longer names: `best/head.weight`."""
     return {f"{name}/{key}": tensor for key, tensor in tensors.items()}
 
 
-def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with that in front of their names, without it."""
     return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}

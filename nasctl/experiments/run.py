@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import platform
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,15 +25,16 @@ from nasctl.embeddings import features, vectors
 from nasctl.embeddings.features import Features, features_path
 from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import MachineError
-from nasctl.experiments.memory import PeakMemory
-from nasctl.experiments.resuming import Progress, Resumption, origin_of
+from nasctl.experiments.costs import Clock, PeakMemory
+from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
 from nasctl.models import MODELS
 from nasctl.models.mixing import FeatureLookup, Rows, fits, on_device
 from nasctl.models.parts import PairBatch, WordLookup, initialise
+from nasctl.spaces.sharing import SharedWeights
 from nasctl.specs import FeaturesRef, Role, RunSpec, cells_recorded, run_digest
 from nasctl.tracking.records import PRUNED, EpochRecord, RunRecord, RunState
 from nasctl.training.checkpoints import load_weights, save_weights
-from nasctl.training.loop import copied, fit, predict
+from nasctl.training.loop import State, copied, fit, predict
 
 __all__ = ["Evaluation", "Outcome", "Prediction", "Resumption", "Workplace", "evaluate", "save_weights", "train"]
 
@@ -141,12 +142,13 @@ class PairModel(nn.Module):
         return self.body(self.embed(batch), batch, masks)  # type: ignore[no-any-return]
 
 
-def build(spec: RunSpec, workplace: Workplace) -> PairModel:
-    """The model of `spec` with its initial weights, on the workplace's device."""
+def build(spec: RunSpec, workplace: Workplace, shared: SharedWeights | None = None) -> PairModel:
+    """The model of `spec` with its initial weights, on the workplace's device; with `shared`, all of these."""
     corpus, embed = workplace.corpus(spec.data), workplace.embed(spec)
     module, _, name = MODELS[spec.model.name].builder.partition(":")
     outputs = len(corpus.classes) if corpus.task == "classification" else 1
-    body = getattr(importlib.import_module(module), name)(spec.model, spec.layers, spec.training, embed.width, outputs)
+    held = {} if shared is None else {"shared": shared}  # a model without recurrent layers cannot be asked for any
+    body = getattr(importlib.import_module(module), name)(spec.model, spec.layers, spec.training, embed.width, outputs, **held)
     mean_label = torch.tensor([float(corpus.splits["train"].labels.mean())]) if corpus.task == "regression" else None
     initialise(body, spec.training.seed, spec.model.initialisation, mean_label)
     return PairModel(embed, body).to(workplace.device)
@@ -163,14 +165,15 @@ def train(
     kill the process. On a CPU the outcome has the same bits then but for what it cost, seconds and memory, and for
     `counts`, which tells how often the run was `resumed`; the attempts' seconds add up, but for what was lost.
     """
-    clock, memory = _Clock(), PeakMemory(workplace.device)
+    clock, memory = Clock(), PeakMemory(workplace.device)
     corpus, metric = workplace.data(spec), METRICS[spec.metric]
     splits, model = corpus.splits, build(spec, workplace)
-    origin = origin_of(spec, model, workplace.device, workplace.threads)
-    left = resumption.load(origin) if resumption is not None else None
-    progress, weights, diverged, pruned = Progress(), {}, False, False
-    if left is not None:
-        progress, weights = replace(left.progress, resumed=left.progress.resumed + 1), left.weights
+    origin = origin_of(run_digest(spec), spec.result_version, model, workplace.device, workplace.threads)
+    found = resumption.load(origin, _taken_up) if resumption is not None else None
+    progress, state, weights, diverged, pruned = Progress(), None, dict[str, Tensor](), False, False
+    if found is not None:
+        progress = replace(found.progress, resumed=found.progress.resumed + 1)
+        state, weights = found.state
         clock.add(progress.seconds)
         memory.add(progress.memory)
     clock.lap("load")
@@ -182,7 +185,7 @@ def train(
         task=corpus.task,
         metric=spec.metric,
         device=workplace.device,
-        state=left.state if left is not None else None,
+        state=state,
     ):
         clock.lap("train")
         told = EpochRecord(epoch.number, None if epoch.diverged else epoch.loss, epoch.dev, clock.elapsed())
@@ -200,19 +203,19 @@ def train(
         if resumption is None or diverged:
             pruned = bool((yield told))
         else:
-            with resumption.kept(origin, epoch.state, weights, progress):
+            with resumption.kept(origin, partial(_left, epoch.state, weights), progress):
                 pruned = bool((yield told))
         pruned = pruned and not diverged and epoch.number < spec.training.epochs
         if pruned:
             break
     clock.lap("train")
     best = progress.best
-    state: RunState = "diverged" if diverged else "pruned" if pruned else "finished"
+    end: RunState = "diverged" if diverged else "pruned" if pruned else "finished"
     record = RunRecord(
         digest=run_digest(spec),
         role=role,
-        state=state,
-        reason=_reason(state, len(progress.history)),
+        state=end,
+        reason=_reason(end, len(progress.history)),
         metric=spec.metric,
         value=metric.worst if diverged or best is None else best.dev[spec.metric],
         dev={} if best is None else best.dev,
@@ -234,6 +237,22 @@ def train(
     return Outcome(record, {} if pruned else weights)
 
 
+def _left(state_of: Callable[[], State], weights: Mapping[str, Tensor]) -> Left:
+    """The training as it is now, and the weights of its best epoch."""
+    state = state_of()
+    tensors = above("weights", state.weights) | above("moments", state.moments)
+    if state.best_epoch != state.epoch:
+        tensors |= above("best", weights)
+    return tensors, {"epoch": state.epoch, "best": state.best}
+
+
+def _taken_up(left: Left, progress: Progress) -> tuple[State, dict[str, Tensor]]:
+    tensors, about = left
+    weights, moments = below("weights", tensors), below("moments", tensors)
+    state = State(about["epoch"], about["best"], progress.best_epoch, weights, moments)
+    return state, weights if state.best_epoch == state.epoch else below("best", tensors)
+
+
 def _reason(state: RunState, epochs: int) -> str:
     """Why a run ended in this state after so many epochs; "" for the usual way."""
     return {"diverged": f"loss not finite in epoch {epochs}", "pruned": PRUNED.format(epochs)}.get(state, "")
@@ -245,7 +264,7 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
     The new record's seconds are those of this evaluation alone. Raises MachineError if the checkpoint is missing,
     damaged or of another run.
     """
-    clock = _Clock()
+    clock = Clock()
     corpus, model = workplace.data(spec), build(spec, workplace)
     stored, about = load_weights(weights, workplace.device)
     if about.get("digest") != record.digest:
@@ -284,23 +303,3 @@ def backends(model: nn.Module, device: str) -> str:
     """What runs the recurrent layers on a device, e.g. "planned+torch" for a cell beside an LSTM."""
     layers = (layer for layer in model.modules() if isinstance(layer, RecurrentLayer))
     return "+".join(dict.fromkeys(layer.served_by(torch.device(device)) for layer in layers)) or "torch"
-
-
-class _Clock:
-    """Seconds by phase: a lap ends a phase and begins the next."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    def add(self, seconds: Mapping[str, float]) -> None:
-        """Count what an earlier attempt took as well."""
-        self.seconds |= {phase: self.seconds.get(phase, 0.0) + more for phase, more in seconds.items()}
-
-    def lap(self, phase: str) -> None:
-        now = time.monotonic()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
-        self._last = now
-
-    def elapsed(self) -> float:
-        return sum(self.seconds.values()) + time.monotonic() - self._last

@@ -13,21 +13,31 @@ from torch import Tensor, nn
 from nasctl.cells.spelling import cell_of
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.models.parts import Head, PairBatch, dropout, matched, max_pool, variational_dropout
+from nasctl.spaces.sharing import SharedWeights
 from nasctl.specs import BlmSpec, LayerSpec, TrainingSpec
 
 
 class Blm(nn.Module):
-    """BiLSTM-Max over embedded pairs. The feed-forward layer is as wide as the recurrent layer is per direction."""
+    """BiLSTM-Max over embedded pairs. The feed-forward layer is as wide as the recurrent layer is per direction.
+
+    With `shared` its recurrent layer holds all of these weights, for cells that take turns.
+    """
 
     def __init__(
-        self, spec: BlmSpec, layers: tuple[LayerSpec, ...], training: TrainingSpec, width: int, outputs: int
+        self,
+        spec: BlmSpec,
+        layers: tuple[LayerSpec, ...],
+        training: TrainingSpec,
+        width: int,
+        outputs: int,
+        shared: SharedWeights | None = None,
     ) -> None:
         super().__init__()
         (layer,) = layers
         self.spec = spec
         self.variational = training.variational_dropout[0]
         self.after_recurrence, before_projection = training.dropout
-        self.recurrent = RecurrentLayer(cell_of(layer.cell), width, layer.hidden)
+        self.recurrent = RecurrentLayer(cell_of(layer.cell), width, layer.hidden, shared=shared)
         self.head = Head(4 * self.recurrent.output_width, layer.hidden, outputs, before_projection)
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:

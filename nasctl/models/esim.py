@@ -13,23 +13,33 @@ from torch import Tensor, nn
 from nasctl.cells.spelling import cell_of
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.models.parts import Head, PairBatch, dropout, max_pool, mean_pool, variational_dropout
+from nasctl.spaces.sharing import SharedWeights
 from nasctl.specs import EsimSpec, LayerSpec, TrainingSpec
 
 
 class Esim(nn.Module):
-    """ESIM over embedded pairs; the projection and the MLP are as wide as the second layer is per direction."""
+    """ESIM over embedded pairs; the projection and the MLP are as wide as the second layer is per direction.
+
+    With `shared` each of its recurrent layers holds all of these weights, for cells that take turns.
+    """
 
     def __init__(
-        self, spec: EsimSpec, layers: tuple[LayerSpec, ...], training: TrainingSpec, width: int, outputs: int
+        self,
+        spec: EsimSpec,
+        layers: tuple[LayerSpec, ...],
+        training: TrainingSpec,
+        width: int,
+        outputs: int,
+        shared: SharedWeights | None = None,
     ) -> None:
         super().__init__()
         first, second = layers
         self.spec = spec
         self.variational = training.variational_dropout
         self.after_enhancement, self.in_mlp = training.dropout
-        self.encode = RecurrentLayer(cell_of(first.cell), width, first.hidden)
+        self.encode = RecurrentLayer(cell_of(first.cell), width, first.hidden, shared=shared)
         self.project = nn.Linear(4 * self.encode.output_width, second.hidden)
-        self.compose = RecurrentLayer(cell_of(second.cell), second.hidden, second.hidden)
+        self.compose = RecurrentLayer(cell_of(second.cell), second.hidden, second.hidden, shared=shared)
         self.head = Head(4 * self.compose.output_width, second.hidden, outputs, self.in_mlp)
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:

@@ -8,8 +8,9 @@ epochs can be said in one value, `State`, from which `fit` goes on as if it had 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,30 +86,18 @@ def fit(
     Whoever wants the best weights copies them when an epoch says `improved`. Equal dev scores: the earlier epoch. With
     a `state` it goes on after that epoch, on a CPU with the same bits.
     """
-    optimiser = torch.optim.AdamW(parameter_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
+    optimiser = adamw(model, spec)
     done, best, best_epoch = 0, -math.inf, 0
     if state is not None:
         done, best, best_epoch = state.epoch, state.best, state.best_epoch
         model.load_state_dict(state.weights)
         restore(optimiser, state.moments)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    loss_of = LOSSES[spec.loss]
     streams = Streams(spec.seed, device, ("dropout",))
     sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
     for number in range(done + 1, spec.epochs + 1):
         if number - 1 - best_epoch >= spec.patience:
             return
-        model.train()
-        masks = streams.of(number)
-        total = torch.zeros((), device=device)
-        for rows in training_batches(train, spec.batch_size, spec.seed, number):
-            loss = loss_of(model(pair_batch(train, rows, device), masks), labels(train, rows, device))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(trained, spec.grad_norm)
-            optimiser.step()
-            total += loss.detach() * len(rows)
-        mean_loss = float(total) / len(train)
+        mean_loss = descend(itertools.repeat(model), train, spec, number, optimiser, streams.of(number), device)
         predicted = predict(model, dev, task, device) if math.isfinite(mean_loss) else None
         diverged = predicted is None or not np.isfinite(predicted).all()
         scores = {} if predicted is None or diverged else score(task, dev.labels, predicted)
@@ -126,6 +115,38 @@ def fit(
         )
         if diverged:
             return
+
+
+def descend(
+    models: Iterable[nn.Module],
+    split: Split,
+    spec: TrainingSpec,
+    epoch: int,
+    optimiser: torch.optim.Optimizer,
+    masks: torch.Generator,
+    device: str,
+) -> float:
+    """One epoch: a step of the optimiser per batch, upon the next of `models`; the mean loss of a pair.
+
+    The parameters that a batch's model does not use keep no gradient, so nothing moves them: neither decay nor
+    momentum.
+    """
+    loss_of = LOSSES[spec.loss]
+    total = torch.zeros((), device=device)
+    for rows, model in zip(training_batches(split, spec.batch_size, spec.seed, epoch), models, strict=False):
+        model.train()
+        loss = loss_of(model(pair_batch(split, rows, device), masks), labels(split, rows, device))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), spec.grad_norm)
+        optimiser.step()
+        total += loss.detach() * len(rows)
+    return float(total) / len(split)
+
+
+def adamw(model: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:
+    """The optimiser of a training."""
+    return torch.optim.AdamW(parameter_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
 
 
 def state_of(model: nn.Module, optimiser: torch.optim.Optimizer, epoch: int, best: float, best_epoch: int) -> State:
@@ -162,18 +183,30 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-@torch.no_grad()
 def predict(model: nn.Module, split: Split, task: Task, device: str) -> Array:
-    """Predictions for every pair of `split`, in its order: scores (float64) or class indices."""
+    """Predictions for every pair of `split`, in its order: scores (float64) or class indices; all NaN if one is not
+    finite.
+    """
     model.eval()
     predicted = np.zeros(len(split), np.float64 if task == "regression" else np.int64)
     for rows in evaluation_batches(split, EVALUATION_BATCH):
-        scores = model(pair_batch(split, rows, device), None)
-        if not bool(torch.isfinite(scores).all()):
+        found = answers(model, split, rows, task, device)
+        if not np.isfinite(found).all():
             return np.full(len(split), np.nan)
-        answer = scores[:, 0].double() if task == "regression" else scores.argmax(-1)
-        predicted[rows] = answer.cpu().numpy()
+        predicted[rows] = found
     return predicted
+
+
+@torch.no_grad()
+def answers(
+    model: nn.Module, split: Split, rows: Array, task: Task, device: str, masks: torch.Generator | None = None
+) -> Array:
+    """Predictions for the pairs `rows`; all NaN if one is not finite. With `masks` dropout is on."""
+    scores = model(pair_batch(split, rows, device), masks)
+    if not bool(torch.isfinite(scores).all()):
+        return np.full(len(rows), np.nan)
+    found = scores[:, 0].double() if task == "regression" else scores.argmax(-1)
+    return np.asarray(found.cpu().numpy())
 
 
 def pair_batch(split: Split, rows: Array, device: str) -> PairBatch:

@@ -1,10 +1,11 @@
-"""The peak memory of one run in a process that has served others before."""
+"""What one run costs in a process that has served others before: peak memory, and seconds by phase."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,3 +45,25 @@ def _host_peak() -> int:
                 return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Clock:
+    """Seconds by phase: a lap ends a phase and begins the next."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count what an earlier attempt took as well."""
+        self.seconds |= {phase: self.seconds.get(phase, 0.0) + more for phase, more in seconds.items()}
+
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap as this phase's."""
+        now = time.monotonic()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+
+    def elapsed(self) -> float:
+        """Seconds of all phases, the one that has not ended included."""
+        return sum(self.seconds.values()) + time.monotonic() - self._last
