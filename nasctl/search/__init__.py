@@ -1,0 +1,1 @@
+"""How cells are found: strategies, and the study of what their controllers learned."""
