@@ -10,7 +10,6 @@ import platform
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,13 +22,14 @@ from nasctl.experiments.costs import Clock, PeakMemory
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
 from nasctl.experiments.run import Workplace, backends, build
 from nasctl.search.examining import examined
+from nasctl.search.samples import Examined
 from nasctl.search.sharing import State
 from nasctl.search.sharing import search as epochs
 from nasctl.search.strategy import STRATEGIES, Drawn, Memory, Strategy
 from nasctl.search.supernet import Judge, Supernet
-from nasctl.spaces import sharing_space
+from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_of, code_text
-from nasctl.spaces.sharing import shared_weights
+from nasctl.spaces.sharing import sharing, shared_weights
 from nasctl.specs import LayerSpec, RunSpec, SearchSpec, search_digest
 from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord
 from nasctl.training.loop import copied
@@ -43,7 +43,7 @@ class Found:
 
     record: RunRecord
     weights: dict[str, Tensor]
-    examined: Any
+    examined: Examined | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def search(
     With a `resumption` it goes on where an earlier attempt was left, as `experiments.run.train` does.
     """
     clock, memory = Clock(), PeakMemory(workplace.device)
-    space = sharing_space(spec.space.name, nodes=spec.space.nodes)
+    space = sharing(space_named(spec.space.name, nodes=spec.space.nodes))
     first = alone(spec, spelled(space.decode(next(iter(space.covering_codes())))))
     corpus, model = workplace.data(first), build(first, workplace, shared_weights(space))
     train, dev = corpus.splits["train"], corpus.splits["dev"]

@@ -1,1 +1,5 @@
+<<<<<<< HEAD
 """How cells are found."""
+=======
+"""How cells are found: strategies, and the study of what their controllers learned."""
+>>>>>>> report

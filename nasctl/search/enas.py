@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ class Enas:
         for number in range(1, self._spec.steps + 1):
             steps.append(self._policy.step(epoch, number, self._reward(epoch, number, judge)))
         self._policy.end_epoch(epoch)
-        return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        told = [asdict(step) for step in steps]
+        return {name: float(np.mean([each[name] for each in told])) for name in told[0]}
 
     def _reward(self, epoch: int, number: int, judge: Judge) -> Callable[[Sequence[Code]], Sequence[float]]:
         asked = self._spec.reward

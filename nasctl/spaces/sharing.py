@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nasctl.cells.graph import Width
+from nasctl.errors import UsageError
 from nasctl.spaces.base import Code, SearchSpace
 
 
+@runtime_checkable
 class SharingSpace(SearchSpace, Protocol):
     """A space whose cells can share weights: it knows a few codes that together use every key."""
 
@@ -28,6 +30,13 @@ class SharedWeights:
         """How many numbers one direction of the shared weights holds."""
         inputs = sum(input_width if width == "D" else hidden for width in self.weights.values())
         return hidden * (inputs + len(self.biases))
+
+
+def sharing(space: SearchSpace) -> SharingSpace:
+    """The space itself. Raises UsageError if its cells cannot share weights."""
+    if isinstance(space, SharingSpace):
+        return space
+    raise UsageError(f"the cells of the space {space.name} share no weights", "a search without shared weights")
 
 
 def shared_weights(space: SharingSpace) -> SharedWeights:

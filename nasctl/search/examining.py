@@ -1,0 +1,53 @@
+"""What a finished search says of its policies, for the controller's study: samples of each, judged by shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nasctl.compiler.streams import Streams
+from nasctl.rng import stream
+from nasctl.search.controller import Controller
+from nasctl.search.samples import Examined, SampledCell
+from nasctl.search.supernet import Judge
+from nasctl.spaces.base import code_text, log_probability, sample
+from nasctl.specs import SearchSpec
+
+
+def examined(spec: SearchSpec, controller: Controller, judge: Judge) -> Examined:
+    """`spec.found.examined` samples of the controller as it is, as it began, and of uniform draws; duplicates stay."""
+    begun = Controller(controller.space, spec.strategy.controller, spec.training.seed)
+    return Examined(
+        version=1,
+        space=spec.space,
+        metric=spec.metric,
+        policies={
+            "untrained": tuple(_sampled(begun, spec, "untrained", judge)),
+            "trained": tuple(_sampled(controller, spec, "trained", judge)),
+            "uniform": tuple(_uniform(spec, judge)),
+        },
+    )
+
+
+def _sampled(controller: Controller, spec: SearchSpec, policy: str, judge: Judge) -> Iterator[SampledCell]:
+    if not spec.found.examined:
+        return
+    draws = Streams(spec.training.seed, "cpu", ("examined",)).of(policy)
+    samples = controller.sample(spec.found.examined, draws)
+    for place, code in enumerate(samples.codes):
+        taken = samples.log_probabilities[place, : len(code)]
+        yield SampledCell(
+            code=code_text(code),
+            log_probability=float(taken.sum()),
+            largest=tuple(samples.largest[place, : len(code)].tolist()),
+            chosen=tuple(taken.exp().tolist()),
+            hidden=tuple(samples.hidden[place].tolist()),
+            score=judge.score(code),
+        )
+
+
+def _uniform(spec: SearchSpec, judge: Judge) -> Iterator[SampledCell]:
+    space = judge.net.space
+    draws = stream(spec.training.seed, "examined", "uniform")
+    for _ in range(spec.found.examined):
+        code = sample(space, draws)
+        yield SampledCell(code_text(code), log_probability(space, code), score=judge.score(code))
