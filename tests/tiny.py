@@ -24,7 +24,19 @@ from nasctl.specs import (
     FeaturesRef,
     LayerSpec,
     RunSpec,
+    SearchSpec,
     TrainingSpec,
+)
+from nasctl.strategies import (
+    BaselineSpec,
+    ControllerSpec,
+    EnasStrategy,
+    EntropySpec,
+    FoundSpec,
+    RandomStrategy,
+    RewardSpec,
+    SpaceSpec,
+    StrategySpec,
 )
 
 WORDS = ("", *(f"w{i}" for i in range(1, 20)))
@@ -118,6 +130,45 @@ def run_spec(
         model=model_spec,
         layers=tuple(LayerSpec(spelled(LIBRARY[cell].graph), 5 + i) for i in range(layers)),
         training=TrainingSpec(**{**values, **training}),
+        precision="fp32",
+        result_version=RESULT_VERSION,
+    )
+
+
+# --- searches ---------------------------------------------------------------------------------------------------------
+
+CONTROLLER = ControllerSpec(
+    hidden=10, temperature=5.0, tanh_constant=2.5, initial=0.1, learning_rate=3.5e-4, grad_norm=None
+)
+
+ENAS = EnasStrategy(
+    name="enas",
+    controller=CONTROLLER,
+    reward=RewardSpec(pairs=16, batches="random", mode="eval"),
+    baseline=BaselineSpec(decay=0.95, start="first", reset=False),
+    entropy=EntropySpec(weight=1e-4, form="loss"),
+    memory=None,
+    steps=3,
+    samples=2,
+)
+RANDOM_WS = RandomStrategy(name="random_ws", controller=CONTROLLER, candidates=6)
+
+
+def search_spec(cache: Path, model: str = "blm", strategy: StrategySpec = ENAS, **training: object) -> SearchSpec:
+    """A search of three nodes over a tiny corpus that is prepared in `cache`."""
+    run = run_spec(cache, model, **training)
+    return SearchSpec(
+        kind="search",
+        data=run.data,
+        metric=run.metric,
+        embedding=run.embedding,
+        model=run.model,
+        hidden=tuple(layer.hidden for layer in run.layers),
+        training=run.training,
+        space=SpaceSpec(name="enas", nodes=3),
+        strategy=strategy,
+        judged=3,
+        found=FoundSpec(count=4, distinct="code", max_draws=100, examined=5),
         precision="fp32",
         result_version=RESULT_VERSION,
     )

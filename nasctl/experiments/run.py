@@ -148,7 +148,9 @@ def build(spec: RunSpec, workplace: Workplace, shared: SharedWeights | None = No
     module, _, name = MODELS[spec.model.name].builder.partition(":")
     outputs = len(corpus.classes) if corpus.task == "classification" else 1
     held = {} if shared is None else {"shared": shared}  # a model without recurrent layers cannot be asked for any
-    body = getattr(importlib.import_module(module), name)(spec.model, spec.layers, spec.training, embed.width, outputs, **held)
+    body = getattr(importlib.import_module(module), name)(
+        spec.model, spec.layers, spec.training, embed.width, outputs, **held
+    )
     mean_label = torch.tensor([float(corpus.splits["train"].labels.mean())]) if corpus.task == "regression" else None
     initialise(body, spec.training.seed, spec.model.initialisation, mean_label)
     return PairModel(embed, body).to(workplace.device)

@@ -29,7 +29,7 @@ from nasctl.search.strategy import STRATEGIES, Drawn, Memory, Strategy
 from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_of, code_text
-from nasctl.spaces.sharing import sharing, shared_weights
+from nasctl.spaces.sharing import shared_weights, sharing
 from nasctl.specs import LayerSpec, RunSpec, SearchSpec, search_digest
 from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord
 from nasctl.training.loop import copied
@@ -224,7 +224,10 @@ def _left(state_of: Callable[[], State], best: _Best) -> Left:
 def _taken_up(space: SearchSpace, left: Left, progress: Progress) -> tuple[State, _Best]:
     tensors, about = left
     seen = frozenset(code_of(text, space) for text in about["seen"])
-    memory, best_memory = (below("memory", tensors), about["memory"]), (below("best_memory", tensors), about["best_memory"])
+    memory, best_memory = (
+        (below("memory", tensors), about["memory"]),
+        (below("best_memory", tensors), about["best_memory"]),
+    )
     weights, moments = below("weights", tensors), below("moments", tensors)
     state = State(about["epoch"], about["best"], progress.best_epoch, weights, moments, memory, seen)
     return state, _Best(below("best", tensors), best_memory)

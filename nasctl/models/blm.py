@@ -30,6 +30,7 @@ class Blm(nn.Module):
         training: TrainingSpec,
         width: int,
         outputs: int,
+        *,
         shared: SharedWeights | None = None,
     ) -> None:
         super().__init__()

@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""How cells are found."""
-=======
-"""How cells are found: strategies, and the study of what their controllers learned."""
->>>>>>> report
+"""How cells are found, and what a controller learned of them."""

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from nasctl.compiler.streams import Streams
 from nasctl.data.batches import drawn_rows
@@ -37,12 +36,13 @@ class Enas:
 
     def improve(self, epoch: int, judge: Judge) -> Mapping[str, float]:
         """The controller's steps of an epoch; their means."""
-        steps = []
-        for number in range(1, self._spec.steps + 1):
-            steps.append(self._policy.step(epoch, number, self._reward(epoch, number, judge)))
+        numbers = range(1, self._spec.steps + 1)
+        steps = [self._policy.step(epoch, number, self._reward(epoch, number, judge)) for number in numbers]
         self._policy.end_epoch(epoch)
         told = [asdict(step) for step in steps]
-        return {name: float(np.mean([each[name] for each in told])) for name in told[0]}
+        return {
+            name: float(np.mean([each[name] for each in told])) for name, value in told[0].items() if value is not None
+        }
 
     def _reward(self, epoch: int, number: int, judge: Judge) -> Callable[[Sequence[Code]], Sequence[float]]:
         asked = self._spec.reward
@@ -59,13 +59,12 @@ class Enas:
         found: dict[object, Drawn] = {}
         drawn = self.controller.sample(most, self._streams.of("pool"))
         likely = drawn.log_probabilities.sum(-1).tolist()
-        looked = 0
-        for looked, (code, log_probability) in enumerate(zip(drawn.codes, likely, strict=True), 1):
+        for looked, (code, log_probability) in enumerate(zip(drawn.codes, likely, strict=True)):
+            if len(found) == count:
+                return list(found.values()), looked
             if distinct(code) not in found:
                 found[distinct(code)] = Drawn(code, log_probability, judge.score(code))
-            if len(found) == count:
-                break
-        return list(found.values()), looked
+        return list(found.values()), most
 
     def memory(self) -> Memory:
         """The controller's weights and moments, the baseline and the memory of cells."""

@@ -1,4 +1,4 @@
-"""What a finished search says of its policies, for the controller's study: samples of each, judged by shared weights."""
+"""Samples of a finished search's policies, judged by the shared weights, for the study of its controller."""
 
 from __future__ import annotations
 

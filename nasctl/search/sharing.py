@@ -90,7 +90,7 @@ def search(
         codes = strategy.draw(batches, "child", number)
         fresh = len(set(codes) - seen) / len(codes)
         seen.update(codes)
-        loss = descend(map(net.take, codes), train, spec, number, optimiser, streams.of(number), device)
+        loss = descend(map(net.take, codes), train, spec, number, optimiser, masks=streams.of(number), device=device)
         diverged = not math.isfinite(loss)
         told = {} if diverged else dict(strategy.improve(number, judge))
         scores = [] if diverged else [judge.score(code) for code in strategy.draw(judged, "judged", number)]
@@ -106,7 +106,16 @@ def search(
             None if diverged else strategy.most_probable(),
             improved=improved,
             diverged=diverged,
-            state=functools.partial(_state, net, optimiser, strategy, number, best, best_epoch, frozenset(seen)),
+            state=functools.partial(
+                _state,
+                net,
+                optimiser,
+                strategy,
+                epoch=number,
+                best=best,
+                best_epoch=best_epoch,
+                seen=frozenset(seen),
+            ),
         )
         if diverged:
             return
@@ -116,6 +125,7 @@ def _state(
     net: Supernet,
     optimiser: torch.optim.Optimizer,
     strategy: Strategy,
+    *,
     epoch: int,
     best: float,
     best_epoch: int,

@@ -56,7 +56,7 @@ class Strategy(Protocol):
         """The cell that it is surest of; None if all are alike to it."""
 
     def pool(self, judge: Judge, distinct: Callable[[Code], object], count: int, most: int) -> tuple[list[Drawn], int]:
-        """At most `count` cells, no two of which are equal under `distinct`, and how many were looked at, `most` at most."""
+        """At most `count` cells, no two equal under `distinct`, and how many were looked at: no more than `most`."""
 
     def memory(self) -> Memory:
         """All that it has learned, copied."""

@@ -48,8 +48,9 @@ class Judge:
         """The metric on some rows of dev, such that higher is better; with `masks` dropout is on."""
         model = self.net.take(code)
         model.eval()
-        found = self._of(answers(model, self.dev, rows, self._task, self._device, masks), self.dev.labels[rows])
-        return found if METRICS[self._metric].direction == "maximize" else -found
+        found = answers(model, self.dev, rows, task=self._task, device=self._device, masks=masks)
+        value = self._of(found, self.dev.labels[rows])
+        return value if METRICS[self._metric].direction == "maximize" else -value
 
     def _of(self, predicted: Array, gold: Array) -> float:
         if not np.isfinite(predicted).all():

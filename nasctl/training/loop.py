@@ -97,7 +97,9 @@ def fit(
     for number in range(done + 1, spec.epochs + 1):
         if number - 1 - best_epoch >= spec.patience:
             return
-        mean_loss = descend(itertools.repeat(model), train, spec, number, optimiser, streams.of(number), device)
+        mean_loss = descend(
+            itertools.repeat(model), train, spec, number, optimiser, masks=streams.of(number), device=device
+        )
         predicted = predict(model, dev, task, device) if math.isfinite(mean_loss) else None
         diverged = predicted is None or not np.isfinite(predicted).all()
         scores = {} if predicted is None or diverged else score(task, dev.labels, predicted)
@@ -123,6 +125,7 @@ def descend(
     spec: TrainingSpec,
     epoch: int,
     optimiser: torch.optim.Optimizer,
+    *,
     masks: torch.Generator,
     device: str,
 ) -> float:
@@ -190,7 +193,7 @@ def predict(model: nn.Module, split: Split, task: Task, device: str) -> Array:
     model.eval()
     predicted = np.zeros(len(split), np.float64 if task == "regression" else np.int64)
     for rows in evaluation_batches(split, EVALUATION_BATCH):
-        found = answers(model, split, rows, task, device)
+        found = answers(model, split, rows, task=task, device=device)
         if not np.isfinite(found).all():
             return np.full(len(split), np.nan)
         predicted[rows] = found
@@ -199,7 +202,7 @@ def predict(model: nn.Module, split: Split, task: Task, device: str) -> Array:
 
 @torch.no_grad()
 def answers(
-    model: nn.Module, split: Split, rows: Array, task: Task, device: str, masks: torch.Generator | None = None
+    model: nn.Module, split: Split, rows: Array, *, task: Task, device: str, masks: torch.Generator | None = None
 ) -> Array:
     """Predictions for the pairs `rows`; all NaN if one is not finite. With `masks` dropout is on."""
     scores = model(pair_batch(split, rows, device), masks)
