@@ -232,7 +232,8 @@ class SearchSpec:
 
     The cells of `space` share weights in every recurrent layer of the model, `hidden` wide per direction; `training`
     is that of the shared weights, its epochs and patience those of the search. Patience counts epochs without a better
-    mean score of `judged` freshly sampled cells on all of dev.
+    mean score of `judged` freshly sampled cells on all of dev. An epoch trains the weights on `child_steps` batches, at
+    most once each; None: on all.
     """
 
     kind: Literal["search"]
@@ -244,6 +245,7 @@ class SearchSpec:
     training: TrainingSpec
     space: SpaceSpec
     strategy: StrategySpec
+    child_steps: Positive | None
     judged: Positive
     found: FoundSpec
     precision: Literal["fp32"]

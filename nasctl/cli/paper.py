@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nasctl.experiments.layers import SOURCES, from_paper
 from nasctl.reference import HyperparametersRow, hyperparameters_row, results, transfer
 
-__all__ = ["paper_labels", "paper_overrides", "paper_scores"]
+__all__ = ["paper_hyperparameters", "paper_labels", "paper_overrides", "paper_scores"]
 
 
 def paper_overrides(name: str, explicit: Sequence[str]) -> list[str]:
@@ -48,15 +49,27 @@ def _other_cells(explicit: Sequence[str]) -> bool:
     return False
 
 
+def paper_hyperparameters(name: str) -> Mapping[str, Any]:
+    """The hyperparameters of a row of Table 5 by the names that they have under `training`, and the seed.
+
+    Raises UsageError for a row that is not there.
+    """
+    values = hyperparameters_row(name).values()
+    found: dict[str, Any] = {key: values[key] for key in _PLAIN}
+    for key in ("hidden", "dropout", "variational_dropout"):
+        found[key] = [values[numbered] for numbered in (f"{key}_1", f"{key}_2") if numbered in values]
+    return found | {"seed": values["seed"]}
+
+
+_PLAIN = ("batch_size", "learning_rate", "loss", "weight_decay", "grad_norm")
+
+
 def _settings(row: HyperparametersRow) -> dict[str, str]:
-    values = row.values()
     settings = {"dataset": row.dataset, "embedding": row.embedding, "model": row.model}
     if row.architecture is not None:
         settings |= {"cell": "named", "cell.names": f"[enas-{row.architecture}]"}
     settings["layers"] = "".join("C" if letter in SOURCES else letter for letter in row.rnn)
-    for key in ("batch_size", "learning_rate", "loss", "weight_decay", "grad_norm"):
-        settings[f"training.{key}"] = str(values[key])
-    for key in ("hidden", "dropout", "variational_dropout"):
-        numbered = [str(values[name]) for name in (f"{key}_1", f"{key}_2") if name in values]
-        settings[f"training.{key}"] = f"[{','.join(numbered)}]"
-    return settings | {"seed": str(values["seed"])}
+    for key, value in paper_hyperparameters(row.name).items():
+        text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+        settings[key if key == "seed" else f"training.{key}"] = text
+    return settings

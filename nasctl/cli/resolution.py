@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nasctl.cli.stores import Stores
+from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import counted, size
 from nasctl.config.settings import Settings
 from nasctl.data.sources import data_root
 from nasctl.embeddings.features import Features
 from nasctl.errors import MachineError
+from nasctl.experiments.found import Place
 from nasctl.experiments.pools import Cells, cells_of
 from nasctl.experiments.resolve import Resolved, resolve
 
@@ -29,7 +30,8 @@ def data_folder(settings: Settings) -> Path | None:
 
 def cells_asked(settings: Settings) -> Cells:
     """The cells that the settings name, in their places. Raises what `experiments.pools.cells_of` raises."""
-    return cells_of(settings.cell, settings.model.name, settings.layers)
+    place = Place(stores_of(settings).root, settings.dataset.name, settings.embedding.name, settings.model.name)
+    return cells_of(settings.cell, place, settings.layers)
 
 
 def resolved(settings: Settings, cells: Cells, stores: Stores) -> Resolved:

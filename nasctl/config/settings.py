@@ -16,12 +16,16 @@ from nasctl.specs import (
     ModelSpec,
     Value,
 )
+from nasctl.strategies import FoundSpec, SpaceSpec, StrategySpec
 
 __all__ = [
     "SETTINGS",
     "DataSettings",
     "Limit",
     "ResumeSettings",
+    "SearchLimit",
+    "SearchSettings",
+    "SearchTraining",
     "Settings",
     "StoreSettings",
     "StudySettings",
@@ -54,6 +58,48 @@ class StudySettings:
     limits: tuple[Limit, ...]
     trials: Positive | None
     enqueue: tuple[dict[str, Value], ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class SearchTraining:
+    """In what the training of shared weights differs from that of the LSTM whose hyperparameters it takes."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    grad_norm: Annotated[float, Field(gt=0)]
+    epochs: Positive
+    patience: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class SearchLimit:
+    """The largest batch and width that a search on this data set, embedding and model may have."""
+
+    dataset: str
+    embedding: str
+    model: str
+    batch_size: Positive
+    hidden: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class SearchSettings:
+    """A search: its name (None: from its parts), where its hyperparameters come from, and how it proceeds.
+
+    `method` is what a study asks for that wants its pool (`cell.search`).
+    `start` "best" takes those of the best LSTM trial in the store, "paper" those of Table 5, "training" what stands
+    under training.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
+    method: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    start: Literal["best", "paper", "training"]
+    training: SearchTraining
+    space: SpaceSpec
+    strategy: StrategySpec
+    child_steps: Positive | None
+    judged: Positive
+    found: FoundSpec
+    limits: tuple[SearchLimit, ...]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -105,6 +151,7 @@ class Settings:
     training: Hyperparameters
     precision: Literal["fp32"]
     study: StudySettings
+    search: SearchSettings
     sampler: SamplerSpec
     pruner: PrunerSpec
     trials: Positive | None

@@ -6,7 +6,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from nasctl.cells import spelling
 from nasctl.cells.rewrite import live
 from nasctl.errors import UsageError
+from nasctl.experiments.found import Place, Wanted, cells_found, pool_of
 from nasctl.experiments.layers import layer_letters, paper_letters
 from nasctl.files import digest
 from nasctl.samplers import STRICT, Positive
@@ -66,7 +69,36 @@ class FileCells:
     files: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-CellSource = Annotated[LstmCells | RandomCells | NamedCells | FileCells, Field(discriminator="name")]
+@dataclass(frozen=True, config=STRICT)
+class SearchedCells:
+    """What a search has found on the same data set, embedding and model; `pool` names it where several fit."""
+
+    name: Literal["searched"]
+    space: str
+    nodes: Positive
+    search: str
+    pool: str | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class TransferredCells:
+    """What a search has found on the data set `source`."""
+
+    name: Literal["transferred"]
+    source: str
+    space: str
+    nodes: Positive
+    search: str
+    pool: str | None
+
+
+CellSource = Annotated[
+    LstmCells | RandomCells | NamedCells | FileCells | SearchedCells | TransferredCells, Field(discriminator="name")
+]
+
+OVERLAPPING = {"stsb": "its training set holds 498 of MRPC's test pairs"}
+"""Data sets whose cells, found there or moved there, have seen another's test pairs; see `nasctl data check --overlap`.
+"""
 
 
 # --- what that is -----------------------------------------------------------------------------------------------------
@@ -76,12 +108,13 @@ CellSource = Annotated[LstmCells | RandomCells | NamedCells | FileCells, Field(d
 class Cells:
     """The cells of a run or a study: where they come from, where they stand (`layers`: C and L), and what they are.
 
-    `pool` is None where every layer is an LSTM, or there is none.
+    `pool` is None where every layer is an LSTM, or there is none. `labels` say which search found them, if one did.
     """
 
     source: str
     layers: str
     pool: Pool | None
+    labels: Mapping[str, str] = MappingProxyType({})
 
     @property
     def letters(self) -> str:
@@ -105,21 +138,51 @@ class Cells:
         return digest({each.name: spelling.digest_of(each.cell) for each in self.pool.cells}) if self.pool else ""
 
 
-def cells_of(source: CellSource, model: str, layers: str | None) -> Cells:
-    """The cells that a source names, in their places; `layers` None: in every layer.
+def cells_of(source: CellSource, place: Place, layers: str | None) -> Cells:
+    """The cells that a source names, in their places in the model; `layers` None: in every layer.
 
-    Warns of one graph under two names. Raises UsageError for what is no cell, for letters that do not fit the model or
-    the source, and for a pool that has one code, or one name, twice.
+    Warns of one graph under two names, and of cells that have seen another data set's test pairs. Raises UsageError for
+    what is no cell, for letters that do not fit the model or the source, for a pool that has one code, or one name,
+    twice, and where no search, or more than one, has found what is asked for.
     """
-    letters = layer_letters(model, source.name, layers)
-    found = tuple(_READERS[source.name](source))
+    letters = layer_letters(place.model, source.name, layers)
+    labels: dict[str, str] = {}
+    if isinstance(source, SearchedCells | TransferredCells):
+        search = pool_of(_wanted(source), _origin(source, place))
+        found, labels = tuple(cells_found(search)), {"found_by": search.name, "search": source.search}
+        if isinstance(source, TransferredCells):
+            labels |= {"source": source.source, **_overlap(source.source, place.dataset)}
+    else:
+        found = tuple(_READERS[source.name](source))
     if not found:
         return Cells(source.name, letters, None)
     _check_distinct(found, source.name)
     cells = tuple(PoolCell(each.name, spelling.spelled(each.graph)) for each in found)
     for names in _twins(cells):
         logger.warning("the cells %s are one graph: trained from scratch, they differ by nothing", ", ".join(names))
-    return Cells(source.name, letters, Pool(tuple(n for n, letter in enumerate(letters, 1) if letter == "C"), cells))
+    places = tuple(number for number, letter in enumerate(letters, 1) if letter == "C")
+    return Cells(source.name, letters, Pool(places, cells), labels)
+
+
+def _wanted(source: SearchedCells | TransferredCells) -> Wanted:
+    return Wanted(source.space, source.nodes, source.search, source.pool)
+
+
+def _origin(source: SearchedCells | TransferredCells, place: Place) -> Place:
+    """Where the cells were found. Raises UsageError for a transfer from a data set to itself."""
+    if isinstance(source, SearchedCells):
+        return place
+    if source.source == place.dataset:
+        raise UsageError(f"cell.source={source.source} is the data set itself", "cell=searched takes its own pool")
+    return replace(place, dataset=source.source)
+
+
+def _overlap(source: str, target: str) -> dict[str, str]:
+    """A label, and a warning, where one of the data sets holds test pairs of others."""
+    shared = [name for name in (source, target) if name in OVERLAPPING]
+    for name in shared:
+        logger.warning("cells of %s on %s: %s", source, target, f"{name}: {OVERLAPPING[name]}")
+    return {"overlap": ", ".join(shared)} if shared else {}
 
 
 def _drawn(source: RandomCells) -> Iterator[NamedCell]:

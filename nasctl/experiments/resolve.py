@@ -93,6 +93,7 @@ def resolve(
         "cell": cells.source,
         "layers": cells.layers,
         "letters": cells.letters,
+        **cells.labels,
     }
     if cells.pool is not None:
         labels["pool"] = cells.digest

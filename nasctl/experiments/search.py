@@ -85,6 +85,7 @@ def search(
         judge,
         spec.training,
         metric=spec.metric,
+        child_steps=spec.child_steps,
         judged=spec.judged,
         device=workplace.device,
         state=state,

@@ -66,13 +66,15 @@ def search(
     spec: TrainingSpec,
     *,
     metric: Metric,
+    child_steps: int | None,
     judged: int,
     device: str,
     state: State | None = None,
 ) -> Iterator[SearchEpoch]:
     """Train the weights of `net` and the strategy in place, until `spec.epochs` or `spec.patience` ends it.
 
-    With a `state` it goes on after that epoch, on a CPU with the same bits.
+    With a `state` it goes on after that epoch, on a CPU with the same bits. An epoch trains the weights on
+    `child_steps` batches (None: on all), and judges so many cells.
     """
     optimiser = adamw(net.model, spec)
     done, best, best_epoch, seen = 0, -math.inf, 0, set[Code]()
@@ -84,10 +86,11 @@ def search(
     streams = Streams(spec.seed, device, ("dropout",))
     sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
     batches = len(training_batches(train, spec.batch_size, spec.seed, 1))
+    steps = batches if child_steps is None else min(child_steps, batches)
     for number in range(done + 1, spec.epochs + 1):
         if number - 1 - best_epoch >= spec.patience:
             return
-        codes = strategy.draw(batches, "child", number)
+        codes = strategy.draw(steps, "child", number)
         fresh = len(set(codes) - seen) / len(codes)
         seen.update(codes)
         loss = descend(map(net.take, codes), train, spec, number, optimiser, masks=streams.of(number), device=device)

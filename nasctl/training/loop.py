@@ -129,13 +129,13 @@ def descend(
     masks: torch.Generator,
     device: str,
 ) -> float:
-    """One epoch: a step of the optimiser per batch, upon the next of `models`; the mean loss of a pair.
+    """One epoch: a step of the optimiser per batch, upon the next of `models`, until these end; the mean loss of a pair.
 
     The parameters that a batch's model does not use keep no gradient, so nothing moves them: neither decay nor
     momentum.
     """
     loss_of = LOSSES[spec.loss]
-    total = torch.zeros((), device=device)
+    total, pairs = torch.zeros((), device=device), 0
     for rows, model in zip(training_batches(split, spec.batch_size, spec.seed, epoch), models, strict=False):
         model.train()
         loss = loss_of(model(pair_batch(split, rows, device), masks), labels(split, rows, device))
@@ -144,7 +144,8 @@ def descend(
         nn.utils.clip_grad_norm_(model.parameters(), spec.grad_norm)
         optimiser.step()
         total += loss.detach() * len(rows)
-    return float(total) / len(split)
+        pairs += len(rows)
+    return float(total) / pairs
 
 
 def adamw(model: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:

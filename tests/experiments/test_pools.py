@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,14 @@ from nasctl.cells.library import LIBRARY, gru
 from nasctl.cells.spelling import spelled
 from nasctl.cells.text import to_json, to_text
 from nasctl.errors import UsageError
+from nasctl.experiments.found import Place
 from nasctl.experiments.pools import FileCells, LstmCells, NamedCells, RandomCells, cells_of
 
 TEN = RandomCells("random", "enas", 6, 10, 0)
+
+
+def place(model: str) -> Place:
+    return Place(Path("nowhere"), "demo", "svd", model)
 
 
 def named(*names: str) -> NamedCells:
@@ -26,15 +32,15 @@ def files(*names: str) -> FileCells:
 
 
 def test_lstms_need_no_pool():
-    cells = cells_of(LstmCells("lstm"), "esim", None)
+    cells = cells_of(LstmCells("lstm"), place("esim"), None)
     assert (cells.layers, cells.letters, cells.pool, cells.names) == ("LL", "LL", None, ())
     assert cells.spelled == ("lstm", "lstm")
     assert cells.digest == ""
 
 
 def test_the_random_pool_is_the_same_for_every_model_and_layout():
-    first = cells_of(TEN, "blm", None)
-    second = cells_of(TEN, "esim", "LC")
+    first = cells_of(TEN, place("blm"), None)
+    second = cells_of(TEN, place("esim"), "LC")
     assert first.pool.cells == second.pool.cells
     assert first.digest == second.digest
     assert len(set(first.names)) == 10
@@ -45,7 +51,7 @@ def test_the_random_pool_is_the_same_for_every_model_and_layout():
 
 def test_the_random_pool_is_this_one():
     """Studies of years ago must find their pool again: the draw may never change."""
-    assert cells_of(TEN, "blm", None).names[:2] == FIRST_TWO
+    assert cells_of(TEN, place("blm"), None).names[:2] == FIRST_TWO
 
 
 FIRST_TWO = (
@@ -55,12 +61,12 @@ FIRST_TWO = (
 
 
 def test_another_seed_is_another_pool():
-    other = cells_of(RandomCells("random", "enas", 6, 10, 1), "blm", None)
-    assert other.digest != cells_of(TEN, "blm", None).digest
+    other = cells_of(RandomCells("random", "enas", 6, 10, 1), place("blm"), None)
+    assert other.digest != cells_of(TEN, place("blm"), None).digest
 
 
 def test_cells_are_named_by_the_library_or_by_their_code():
-    cells = cells_of(named("gru", "24", "lstm", "tanh-0-relu"), "blm", None)
+    cells = cells_of(named("gru", "24", "lstm", "tanh-0-relu"), place("blm"), None)
     assert cells.names == ("gru", "enas-24", "lstm", "tanh-0-relu")
     assert [each.cell for each in cells.pool.cells][:3] == [
         spelled(gru()),
@@ -73,14 +79,14 @@ def test_cells_are_named_by_the_library_or_by_their_code():
 @pytest.mark.parametrize("write", [lambda graph: json.dumps(to_json(graph)), to_text])
 def test_a_file_holds_a_cell_in_json_or_in_a_line(tmp_path, write):
     (tmp_path / "mine.cell").write_text(write(gru()) + "\n")
-    cells = cells_of(files("mine.cell"), "blm", None)
+    cells = cells_of(files("mine.cell"), place("blm"), None)
     assert cells.names == ("mine",)
     assert cells.pool.cells[0].cell == spelled(gru())
 
 
 def test_one_graph_twice_is_a_warning_that_names_both(caplog):
     with caplog.at_level(logging.WARNING):
-        cells_of(named("enas-8", "gru", "enas-10"), "blm", None)
+        cells_of(named("enas-8", "gru", "enas-10"), place("blm"), None)
     assert "the cells enas-8, enas-10 are one graph" in caplog.text
     assert "gru" not in caplog.text
 
@@ -116,6 +122,6 @@ def test_what_is_no_pool_is_refused(tmp_path, source, message, hint):
     for path in ("good.json", "sub/good.json"):
         (tmp_path / path).write_text(json.dumps(to_json(gru())))
     with pytest.raises(UsageError) as caught:
-        cells_of(source, "blm", None)
+        cells_of(source, place("blm"), None)
     assert message in str(caught.value)
     assert hint in caught.value.hint

@@ -1,0 +1,146 @@
+"""Whose hyperparameters the shared weights of a search take, as overrides: the best LSTM's, or those of Table 5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasctl.cli.named import opened_studies
+from nasctl.cli.paper import paper_hyperparameters
+from nasctl.data.metrics import METRICS
+from nasctl.errors import NasctlError, UsageError
+from nasctl.models import MODELS
+from nasctl.specs import RunSpec
+from nasctl.tuning.folders import IDENTITY, DrivenFolder
+
+if TYPE_CHECKING:
+    from nasctl.cli.stores import Stores
+    from nasctl.config.settings import Settings
+    from nasctl.tuning.look import Look
+
+__all__ = ["Start", "search_name", "start_of"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a search begins with: overrides, and in words where they come from."""
+
+    overrides: tuple[str, ...]
+    origin: str
+
+
+def search_name(settings: Settings) -> str:
+    """What a search is called unless it is given a name: `sick-glove-blm-enas`."""
+    parts = (settings.dataset.name, settings.embedding.name, settings.model.name, settings.search.method)
+    return settings.search.name or "-".join(parts)
+
+
+def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
+    """The hyperparameters that `search.start` names, then those of `search.training`, but for what was typed.
+
+    A search that was begun before keeps those it began with, whatever LSTM is the best by now. Raises UsageError where
+    there is nothing to take them from.
+    """
+    values, origin = _SOURCES[settings.search.start](settings, stores)
+    values |= {
+        "learning_rate": settings.search.training.learning_rate,
+        "grad_norm": settings.search.training.grad_norm,
+        "epochs": settings.search.training.epochs,
+        "patience": settings.search.training.patience,
+    }
+    limited = settings.limits == "paper" and _lower(settings, values)
+    taken = {text.partition("=")[0] for text in typed}
+    keyed = {"seed" if name == "seed" else f"training.{name}": value for name, value in values.items()}
+    overrides = tuple(f"{key}={_text(value)}" for key, value in keyed.items() if key not in taken)
+    return Start(overrides, f"{origin}, within the paper's limits" if limited else origin)
+
+
+def _best(settings: Settings, stores: Stores) -> tuple[dict[str, Any], str]:
+    folder = DrivenFolder(stores.root, search_name(settings), "search")
+    if (begun := _begun(folder.path)) is not None:
+        return begun, "as it was begun"
+    looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
+    tuned = [(look, best) for look, best in looks if best is not None]
+    if not tuned:
+        asked = f"dataset={settings.dataset.name} embedding={settings.embedding.name} model={settings.model.name}"
+        raise UsageError(
+            f"no LSTM study of {asked} is in {stores.root}, whose best hyperparameters the search could take",
+            f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training",
+        )
+    sign = 1.0 if METRICS[tuned[0][0].spec.run.metric].direction == "maximize" else -1.0
+    look, best = max(tuned, key=lambda each: sign * each[1].value)
+    return _values(look.ended[best.number].asked.run), f"{look.spec.name}, trial {best.number}"
+
+
+def _paper(settings: Settings, _: Stores) -> tuple[dict[str, Any], str]:
+    contextual = settings.embedding.source in {"hub", "package"}
+    letters = "L" * MODELS[settings.model.name].layers
+    row = f"{settings.model.name}/{'bert' if contextual else 'glove'}/{letters}/{settings.dataset.name}"
+    try:
+        return dict(paper_hyperparameters(row)), f"Table 5, {row}"
+    except UsageError as error:
+        raise UsageError(f"search.start=paper: {error}", "search.start=best or search.start=training") from error
+
+
+def _training(*_: object) -> tuple[dict[str, Any], str]:
+    return {}, "as under training"
+
+
+_SOURCES = {"best": _best, "paper": _paper, "training": _training}
+
+
+def _begun(folder: Path) -> dict[str, Any] | None:
+    """The hyperparameters of a search that has been begun; None if it has not."""
+    try:
+        identity = json.loads((folder / IDENTITY).read_text("utf-8"))
+        return {name: identity["training"][name] for name in _TAKEN} | {"hidden": identity["hidden"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+_TAKEN = ("batch_size", "loss", "weight_decay", "dropout", "variational_dropout", "seed")
+"""What a search takes of an LSTM's training; learning rate, gradient norm, epochs and patience are its own."""
+
+
+def _lstm_studies(settings: Settings, stores: Stores) -> Iterator[Look]:
+    from nasctl.tuning.look import look_at  # noqa: PLC0415 - optuna, which --help need not pay for
+
+    wanted = {
+        "dataset": settings.dataset.name,
+        "embedding": settings.embedding.name,
+        "model": settings.model.name,
+        "cell": "lstm",
+    }
+    with opened_studies(stores) as (store, known):
+        for study in known:
+            assert store is not None  # noqa: S101 - it has this study
+            try:
+                look = look_at(store, study.name)
+            except NasctlError:
+                continue  # `nasctl status --verify` says what is wrong with it
+            if wanted.items() <= look.spec.labels.items():
+                yield look
+
+
+def _values(run: RunSpec) -> dict[str, Any]:
+    values = {name: getattr(run.training, name) for name in _TAKEN}
+    return values | {"hidden": [layer.hidden for layer in run.layers]}
+
+
+def _lower(settings: Settings, values: dict[str, Any]) -> bool:
+    """Take batch and widths down to what the search of this configuration may have; whether anything was."""
+    here = (settings.dataset.name, settings.embedding.name, settings.model.name)
+    before = dict(values)
+    for limit in settings.search.limits:
+        if here == (limit.dataset, limit.embedding, limit.model):
+            values["batch_size"] = min(values.get("batch_size", settings.training.batch_size), limit.batch_size)
+            widths = values.get("hidden", settings.training.hidden)
+            values["hidden"] = [min(int(width), limit.hidden) for width in widths]
+    return any(before.get(name) != value for name, value in values.items())
+
+
+def _text(value: Any) -> str:
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
