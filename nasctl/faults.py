@@ -30,6 +30,8 @@ Point = Literal[
     "mlflow-ended",  # and has ended
     "final",  # the final evaluation's predictions are in place, its record is not
     "study-end",  # that is stored, the tracker does not know of it
+    "search-files",  # a search's weights and samples are in place, its record is not
+    "search-end",  # that is written, the tracker does not know of it
 ]
 
 POINTS: tuple[Point, ...] = get_args(Point)

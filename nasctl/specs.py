@@ -8,7 +8,7 @@ do name files (nasctl.sources), are turned into digests by `experiments.resolve`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -191,6 +191,17 @@ def run_digest(spec: RunSpec) -> str:
 def cells_recorded(spec: RunSpec) -> tuple[dict[str, str], ...]:
     """What a record says of each layer's cell: its text, for a run knows no name of it, and its digest."""
     return tuple({"code": layer.cell, "digest": spelling.digest_of(layer.cell)} for layer in spec.layers)
+
+
+def hyperparameters(training: TrainingSpec, widths: Sequence[int]) -> dict[str, Value]:
+    """The hyperparameters of a training over layers of these widths, each named as in a space: `dropout_2`..."""
+    named: dict[str, Any] = {**asdict(training), "hidden": tuple(widths)}
+    values: dict[str, Value] = {}
+    for name, value in named.items():
+        values |= (
+            {f"{name}_{n}": each for n, each in enumerate(value, 1)} if isinstance(value, tuple) else {name: value}
+        )
+    return values
 
 
 ARCHITECTURE = "architecture"

@@ -1,4 +1,4 @@
-"""`nasctl logs`: what the workers wrote while they were at a study's jobs."""
+"""`nasctl logs`: what the workers wrote while they were at the jobs of a study or a search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.named import check_known, opened_studies, searches_of, split
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores
 from nasctl.errors import UsageError
@@ -35,7 +35,7 @@ nasctl logs sick-glove-blm-L -f          and what they write, until it ends
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until nobody drives the study any more.")
 def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, follow: bool) -> None:
-    """What workers wrote while they were at jobs of STUDY.
+    """What workers wrote while they were at jobs of STUDY, a study or a search.
 
     Warnings and tracebacks, mostly. TRIAL is a number, or `final` for the test of the best; why its attempts came to
     nothing is told first. The newest 10 to 20 MB of each worker are kept (logs/ in the store's folder).
@@ -45,7 +45,10 @@ def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, foll
         raise UsageError(f"one trial at a time, not {' '.join(named)}", f"nasctl logs {study} {named[0]}")
     trial = named[0] if named else ""
     with opened_studies(stores) as (store, known):
-        check_known([study], known, stores)
+        begun = searches_of(stores)
+        check_known([study], [*(each.name for each in known), *begun], stores)
+        if trial and study in begun:
+            raise UsageError(f"{study} is a search and has no trials", f"nasctl logs {study}")
         if trial and store is not None:
             from nasctl.tuning.study import stored_study  # noqa: PLC0415 - optuna, which --help need not pay for
 
@@ -75,10 +78,10 @@ def _attempts(failures: list[dict[str, str]]) -> None:
 
 def _told(study: str, trial: str, stores: Stores, *, follow: bool) -> int:
     """Print the lines that are wanted; how many there were."""
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
 
-    folder, readers = StudyFolder(stores.root, study), dict[str, "LogReader"]()
+    folder, readers = folder_named(stores.root, study), dict[str, "LogReader"]()
 
     def wanted(section: Section) -> bool:
         return section.job == f"{study}/{trial}" if trial else section.job.rpartition("/")[0] in {study, ""}

@@ -1,8 +1,8 @@
-"""What the commands on studies that are there already have in common: the store's names, and each one's scheduler."""
+"""What the commands on studies and searches that are there have in common: the store's names, each one's scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from nasctl.cli.stores import Stores, stores_of
 from nasctl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
+    from nasctl.tuning.searches import SearchProgress
     from nasctl.tuning.study import StudyStore
     from nasctl.tuning.trials import StudyProgress
 
-__all__ = ["check_known", "opened_studies", "split", "undriven"]
+__all__ = ["check_known", "opened_studies", "searches_of", "split", "undriven"]
 
 
 def split(asked: Sequence[str], conf_dirs: tuple[str, ...]) -> tuple[list[str], Stores]:
@@ -39,23 +40,30 @@ def opened_studies(stores: Stores) -> Iterator[tuple[StudyStore | None, Sequence
 
 
 def undriven(stores: Stores, names: Sequence[str], why: str = "") -> list[str]:
-    """Those of the studies that nobody drives; of each other a line is told, with `why` behind it."""
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    """Those of the studies and searches that nobody drives; of each other a line is told, with `why` behind it."""
+    from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
 
     free = []
     for name in names:
-        if owner := living(StudyFolder(stores.root, name).owner()):
+        if owner := living(folder_named(stores.root, name).owner()):
             click.echo(f"{name} is driven by {owner}{why}", err=True)
         else:
             free.append(name)
     return free
 
 
-def check_known(names: Sequence[str], known: Sequence[StudyProgress], stores: Stores) -> None:
-    """Raises UsageError, with near names, for a study that the store does not have."""
-    words = [study.name for study in known]
+def searches_of(stores: Stores) -> Mapping[str, SearchProgress]:
+    """Every search of the store that has begun, by its name."""
+    from nasctl.tuning.searches import searches  # noqa: PLC0415 - --help need not pay for it
+
+    return {search.name: search for search in searches(stores.root)}
+
+
+def check_known(names: Sequence[str], known: Iterable[str], stores: Stores, *, kinds: str = "study or search") -> None:
+    """Raises UsageError, with near names, for what the store does not have; `kinds` says what was looked for."""
+    words = list(known)
     for name in names:
         if name not in words:
             where = f"there are none in {stores.root}" if not words else nearest(name, words)
-            raise UsageError(f"there is no study {name!r}", where)
+            raise UsageError(f"there is no {kinds} {name!r}", where)

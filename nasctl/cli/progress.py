@@ -1,6 +1,7 @@
 """What a scheduler tells, on stderr: a live board on a terminal, plain lines elsewhere.
 
-The board has one line per worker and one in total. Scores are shown as tables show them (×100).
+The board has one line per worker and one in total; a search's epochs are lines, wherever they are shown. Scores are
+shown as tables show them (×100).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 import click
 
 from nasctl.cells.spelling import LSTM
-from nasctl.cli.text import duration
+from nasctl.cli.pace import Pace
+from nasctl.cli.text import counted, duration
 from nasctl.data.metrics import METRICS
 from nasctl.specs import Metric
 from nasctl.tracking.records import RunRecord
@@ -32,15 +34,16 @@ def shown_score(metric: Metric, value: float | None) -> str:
 
 @dataclass
 class Board:
-    """The state of the studies that a scheduler drives, kept up to date by its events."""
+    """The state of the studies and searches that a scheduler drives, kept up to date by its events."""
 
     metrics: Mapping[str, Metric]
-    """Study -> the metric that it is tuned by."""
+    """Study or search -> the metric that it is tuned by."""
     clock: Callable[[], float] = time.monotonic
     trials: dict[str, int] = field(default_factory=dict)
     finished: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    searches: Pace = field(default_factory=Pace)
     workers: dict[int, str] = field(default_factory=dict)
     """Slot -> what it is doing."""
     _began: float | None = None
@@ -49,6 +52,7 @@ class Board:
     def take(self, event: tell.Event) -> str:
         """Bring the board up to date; the line that says it where there is no board, "" for what needs none."""
         line = self._line(event)
+        self.searches.take(event, self.clock())
         match event:
             case tell.StudyStarted():
                 self._began = self._began or self.clock()
@@ -62,6 +66,8 @@ class Board:
                 self.workers[event.slot] = f"{_what(event.study, event.number, event.purpose)}  starts"
             case tell.EpochEnded():
                 self.workers[event.slot] = self._doing(event)
+            case tell.SearchEnded(record=record) if record.found:
+                self.best[event.search] = max(cell.score for cell in record.found)
             case tell.TrialEnded():
                 self.finished[event.study], self.failed[event.study] = event.finished, event.failed
                 self._ended_here += 1
@@ -74,17 +80,21 @@ class Board:
         return line
 
     def remaining(self) -> float | None:
-        """Seconds until all trials are done, as fast as since the start; None if nothing can be said yet."""
-        if self._began is None or not self._ended_here:
-            return None
-        left = sum(self.trials.values()) - sum(self.finished.values())
-        return max(left, 0) * (self.clock() - self._began) / self._ended_here
+        """Seconds until all is done, as fast as so far, searches taking all of their epochs; None if nobody can say."""
+        known = self.searches.remaining()
+        if self._began is not None:
+            left = max(sum(self.trials.values()) - sum(self.finished.values()), 0)
+            known.append(left * (self.clock() - self._began) / self._ended_here if self._ended_here else None)
+        return None if None in known else max((each for each in known if each is not None), default=None)
 
     def total(self) -> str:
-        """The line about all studies: how far, the best so far, what failed, and the time left."""
-        done, wanted = sum(self.finished.values()), sum(self.trials.values())
-        filled = BAR_WIDTH * done // wanted if wanted else 0
-        parts = [f"{'█' * filled}{'░' * (BAR_WIDTH - filled)} {done}/{wanted} trials"]
+        """The line about everything: how far, the best so far, what failed, and the time left."""
+        parts = []
+        if self.trials:
+            done, wanted = sum(self.finished.values()), sum(self.trials.values())
+            filled = BAR_WIDTH * done // wanted if wanted else 0
+            parts = [f"{'█' * filled}{'░' * (BAR_WIDTH - filled)} {done}/{wanted} trials"]
+        parts += [f"{search}: at most {counted(epochs, 'epoch')} more" for search, epochs in self.searches.left.items()]
         parts += [f"best {shown_score(self.metrics[study], value)}" for study, value in self.best.items()]
         if sum(self.failed.values()):
             parts.append(f"{sum(self.failed.values())} failed")
@@ -104,6 +114,16 @@ class Board:
         what = _what(event.study, event.number, event.purpose)
         return f"{what}  epoch {epoch.epoch}  loss {loss}  {metric} {score}  {duration(epoch.seconds)}"
 
+    def _epoch_line(self, event: tell.EpochEnded) -> str:
+        """A search's epoch, and how long it took; by name where it is not alone."""
+        epoch = event.epoch
+        name = f"{event.study}  " if len(self.metrics) > 1 else ""
+        loss = "not finite" if epoch.loss is None else f"{epoch.loss:.4f}"
+        scores = ",".join(f" {metric} {100 * value:.2f}" for metric, value in epoch.dev.items())
+        numbers = "".join(f"  {number} {value:.4g}" for number, value in epoch.search.items())
+        seconds = duration(self.searches.spent(event.study, self.clock()))
+        return f"{name}epoch {epoch.epoch:3d}  loss {loss}  dev{scores}{numbers}  {seconds}"
+
     def _line(self, event: tell.Event) -> str:
         line = ""
         match event:
@@ -122,6 +142,13 @@ class Board:
             case tell.BestChanged():
                 score = shown_score(self.metrics[event.study], event.value)
                 line = f"{event.study}: best so far {score} (trial {event.number})"
+            case tell.SearchStarted():
+                again = ", gone on with" if event.again else ""
+                line = f"{event.search}: a search of at most {counted(event.epochs, 'epoch')}{again}"
+            case tell.EpochEnded(purpose="search"):
+                line = self._epoch_line(event)
+            case tell.SearchEnded():
+                line = f"{event.search}: {_cells_found(event.record)}{', as is known' if event.known else ''}"
             case tell.StudyEnded():
                 line = f"{event.study}: {event.finished} trials are done, {event.failed} failed"
             case tell.Stopping() | tell.Warned():
@@ -139,6 +166,15 @@ def _what(study: str, number: int, purpose: str) -> str:
 def _cells(record: RunRecord) -> Iterable[str]:
     """What the cells are called that are no LSTMs, each once."""
     return dict.fromkeys(cell["code"] for cell in record.cells if cell["digest"] != LSTM)
+
+
+def _cells_found(record: RunRecord) -> str:
+    seconds = duration(sum(record.seconds.values()))
+    if record.state != "finished":
+        return f"{record.state} ({record.reason}), {seconds}"
+    best = max((cell.score for cell in record.found), default=None)
+    found = f"{counted(len(record.found), 'cell')} found, the best with {record.metric} "
+    return f"{found}{shown_score(record.metric, best)} under the shared weights, {seconds}"
 
 
 def _result(record: RunRecord) -> str:

@@ -1,10 +1,11 @@
-"""`nasctl resume` and `nasctl retry`: studies driven again by the command that they were asked for with."""
+"""`nasctl resume` and `nasctl retry`: studies and searches driven again by the commands that began them."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.named import check_known, opened_studies, split, undriven
+from nasctl.cli.named import check_known, opened_studies, searches_of, split, undriven
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores
 from nasctl.errors import StateMismatchError, UsageError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from nasctl.tuning.trials import StudyProgress
 
 __all__ = ["resume", "retry"]
+
+DRIVERS = {"baseline": "nasctl.cli.studies", "tune": "nasctl.cli.studies", "search": "nasctl.cli.search"}
+"""Command -> the module whose `run_again` drives what it has begun."""
 
 RESUME_EXAMPLES = """
 nasctl resume                            all that are stopped
@@ -39,24 +43,30 @@ nasctl retry sick-glove-blm-L --failed   e.g. once the disk has room again
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
 def resume(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
-    """Go on with studies that are stopped, as they were begun.
+    """Go on with studies and searches that are stopped, as they were begun.
 
-    STUDY names those that are wanted; without one, all that are neither finished nor driven by anybody. Further
+    STUDY names those that are wanted; without one, all that are neither finished nor driven by anybody, searches first:
+    studies may want their cells. Further
     settings stand before those of the command, their paths seen from where that was typed; what makes a study what it
     is cannot be changed.
     """
     names, stores = split(asked, conf_dirs)
     with opened_studies(stores) as (_, known):
         pass
-    check_known(names, known, stores)
-    wanted = [study for study in known if (study.name in names if names else not study.ended)]
-    if not names:
-        free = undriven(stores, [study.name for study in wanted])
-        wanted = [study for study in wanted if study.name in free]
+    begun = searches_of(stores)
+    check_known(names, [*(study.name for study in known), *begun], stores)
+    searches = {each.name: "it goes on where it was left" for each in begun.values() if names or each.found is None}
+    studies = {study.name: _done(study) for study in known if names or not study.ended}
+    wanted = [*searches, *studies]
+    wanted = [each for each in wanted if each in names] if names else undriven(stores, wanted)
     if not wanted:
         click.echo(f"no study in {stores.root} is stopped", err=True)
         return
-    _drive(wanted, stores, [each for each in asked if "=" in each], conf_dirs, retry=False, as_json=as_json)
+    overrides = [each for each in asked if "=" in each]
+    for kind in (searches, studies):
+        done = {name: kind[name] for name in wanted if name in kind}
+        if done:
+            _drive(done, stores, overrides, conf_dirs, retry=False, as_json=as_json)
 
 
 @click.command(cls=ExampleCommand, examples=RETRY_EXAMPLES)
@@ -78,7 +88,7 @@ def retry(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *,
         raise UsageError(f"one study at a time, not {study} {' '.join(names)}", f"nasctl retry {study} --failed")
     with opened_studies(stores) as (_, known):
         pass
-    check_known([study], known, stores)
+    check_known([study], [each.name for each in known], stores, kinds="study")
     (found,) = (each for each in known if each.name == study)
     if not found.failed:
         raise StateMismatchError(f"no trial of {study} has failed", "nasctl status")
@@ -89,11 +99,15 @@ def retry(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *,
             "that failed",
             f"trials={found.finished + found.failed} wants more",
         )
-    _drive([found], stores, overrides, conf_dirs, retry=True, as_json=as_json)
+    _drive({study: _done(found)}, stores, overrides, conf_dirs, retry=True, as_json=as_json)
+
+
+def _done(study: StudyProgress) -> str:
+    return f"{study.finished} of {study.trials} trials are done"
 
 
 def _drive(
-    studies: Sequence[StudyProgress],
+    done: Mapping[str, str],
     stores: Stores,
     overrides: Sequence[str],
     conf_dirs: tuple[str, ...],
@@ -101,31 +115,37 @@ def _drive(
     retry: bool,
     as_json: bool,
 ) -> None:
-    """Drive the studies by their commands, in the folder where those were typed."""
-    from nasctl.cli.studies import run_again  # noqa: PLC0415 - --help need not pay for it
+    """Drive studies or searches by their commands, in the folder where those were typed; `done` says how far each is.
 
-    commands = [_command(study.name, stores, overrides, conf_dirs) for study in studies]
+    Raises StateMismatchError if a command is none that begins any.
+    """
+    names = list(done)
+    commands = [_command(name, stores, overrides, conf_dirs) for name in names]
+    drivers = {DRIVERS.get(command.name) for command in commands}
+    driver = drivers.pop()
+    if driver is None or drivers:
+        words = ", ".join(sorted({command.name for command in commands}))
+        raise StateMismatchError(f"{', '.join(names)} cannot be resumed by nasctl {words}", "is command.json theirs?")
     folders = {command.folder for command in commands}
     if len(folders) > 1:
         raise UsageError(f"these studies were begun in {len(folders)} folders", "one command for each")
     verb = "retrying the failed trials of" if retry else "resuming"
-    for study, command in zip(studies, commands, strict=True):
-        done = f"{study.finished} of {study.trials} trials are done"
-        click.echo(f"{verb} {study.name}: {done}; {command.typed()}", err=True)
-    names = [study.name for study in studies]
+    for name, command in zip(names, commands, strict=True):
+        click.echo(f"{verb} {name}: {done[name]}; {command.typed()}", err=True)
     os.chdir(folders.pop())  # what the commands name is named from there
     where = [] if stores.root == Path("runs").absolute() else [f"store.root={_quoted(stores.root)}"]
+    run_again = importlib.import_module(driver).run_again  # --help need not pay for it
     run_again(names, commands, shlex.join(["nasctl", "resume", *names, *where]), retry=retry, as_json=as_json)
 
 
 def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tuple[str, ...]) -> Command:
-    """How the study was asked for, with these overrides in front, on the store where it is now.
+    """How the study or search was asked for, with these overrides in front, on the store where it is now.
 
     Raises StateMismatchError if that was not recorded, or its folder is gone.
     """
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
 
-    command = StudyFolder(stores.root, name).command()
+    command = folder_named(stores.root, name).command()
     if command is None:
         raise StateMismatchError(
             f"how {name} was asked for is not recorded (command.json)", "the command that began it goes on"

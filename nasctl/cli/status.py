@@ -6,15 +6,23 @@ import json
 import os
 import socket
 import webbrowser
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.named import check_known, opened_studies, searches_of, split
 from nasctl.cli.options import OverrideType, composed, settings_of
-from nasctl.cli.stores import open_tracker, stores_of
+from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns
-from nasctl.errors import MachineError, UsageError, nearest
+from nasctl.errors import MachineError
+
+if TYPE_CHECKING:
+    from nasctl.tuning.searches import SearchProgress
+    from nasctl.tuning.trials import StudyProgress
 
 __all__ = ["status", "ui"]
 
@@ -35,58 +43,95 @@ nasctl ui --port 5001 --open
 @click.argument("asked", nargs=-1, type=OverrideType(), metavar="[STUDY]... [KEY=VALUE]...")
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--verify", is_flag=True, help="Check every promise about them instead; exit code 3 if one is broken.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per study and search instead of tables.")
 def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
-    """Every study of the store: how far it is, and who drives it.
+    """Every study and search of the store: how far it is, and who drives it.
 
-    STUDY names those that are wanted. Best scores are those on dev data, as in tables (x100).
+    STUDY names those that are wanted; of a search that is named its cells are told. Best scores are those on dev data,
+    as in tables (x100), a search's those of its best cell under the shared weights.
     """
-    names = [each for each in asked if "=" not in each]
-    stores = stores_of(settings_of([each for each in asked if "=" in each], conf_dirs))
-    path = stores.files().get("studies")
-    if path is not None and not path.exists():
-        click.echo(f"no study in {stores.root} yet; `nasctl baseline` begins one", err=True)
-        return
-    from nasctl.cli.verify import show_verified  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - as above
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
-    from nasctl.tuning.study import StudyStore  # noqa: PLC0415 - optuna, as above
-
-    store = StudyStore(stores.studies, stores.durability)
-    try:
+    names, stores = split(asked, conf_dirs)
+    with opened_studies(stores) as (store, known):
+        begun = searches_of(stores)
+        if store is None and not begun:
+            click.echo(f"no study in {stores.root} yet; `nasctl baseline` begins one", err=True)
+            return
         if verify:
+            from nasctl.cli.verify import show_verified  # noqa: PLC0415 - --help need not pay for it
+
             show_verified(store, stores, names, as_json=as_json)
             return
-        studies = store.progress()
-    finally:
-        store.close()
-    for name in names:
-        if name not in (known := [study.name for study in studies]):
-            raise UsageError(f"there is no study {name!r}", nearest(name, known))
-    rows = []
-    for study in studies if not names else (each for each in studies if each.name in names):
-        owner = living(StudyFolder(stores.root, study.name).owner())
+    check_known(names, [*(study.name for study in known), *begun], stores)
+    studies = [study for study in known if not names or study.name in names]
+    searches = [search for search in begun.values() if not names or search.name in names]
+    stopped = [*_show_studies(studies, stores, as_json=as_json), *_show_searches(searches, as_json=as_json)]
+    if names and not as_json:
+        _show_cells(searches)
+    if stopped and not as_json:
+        click.echo("\nnasctl resume goes on with those that are stopped", err=True)
+
+
+def _show_studies(studies: Sequence[StudyProgress], stores: Stores, *, as_json: bool) -> list[str]:
+    """Tell of each study; the names of those that are stopped."""
+    from nasctl.tuning.folders import DrivenFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+
+    rows, stopped = [], []
+    for study in studies:
+        owner = living(DrivenFolder(stores.root, study.name).owner())
         state = "running" if owner else "finished" if study.ended else "stopped"
-        entry = {
-            "name": study.name,
-            "state": state,
-            "finished": study.finished,
-            "trials": study.trials,
-            "failed": study.failed,
-            "unfinished": study.unfinished,
-            "best": study.best,
-            "owner": owner,
-        }
+        stopped += [study.name] if state == "stopped" else []
         if as_json:
+            entry = {
+                "name": study.name,
+                "state": state,
+                "finished": study.finished,
+                "trials": study.trials,
+                "failed": study.failed,
+                "unfinished": study.unfinished,
+                "best": study.best,
+                "owner": owner,
+            }
             click.echo(json.dumps(entry))
         best = "-" if study.best is None else f"{100 * study.best:.2f}"
         done = f"{study.finished}/{study.trials}"
         rows.append((study.name, f"{state} ({owner})" if owner else state, done, study.failed, study.unfinished, best))
-    if not as_json:
+    if rows and not as_json:
         header = ("STUDY", "STATE", "FINISHED", "FAILED", "OPEN", "BEST")
         click.echo(columns(header, rows, right=header[2:]))
-        if any(row[1] == "stopped" for row in rows):
-            click.echo("\nnasctl resume goes on with those that are stopped", err=True)
+    return stopped
+
+
+def _show_searches(searches: Sequence[SearchProgress], *, as_json: bool) -> list[str]:
+    """Tell of each search; the names of those that are stopped."""
+    rows = []
+    for search in searches:
+        record = None if search.found is None else search.found.entry.record
+        cells = () if record is None else record.found
+        epochs = None if record is None else record.epochs
+        best = max((cell.score for cell in cells), default=None)
+        if as_json:
+            about = {"search": search.name, "state": search.state, "epochs": epochs, "best": best}
+            click.echo(json.dumps({**about, "cells": [asdict(cell) for cell in cells], "owner": search.owner}))
+        state = f"{search.state} ({search.owner})" if search.owner else search.state
+        shown = "-" if best is None else f"{100 * best:.2f}"
+        rows.append((search.name, state, "-" if epochs is None else epochs, len(cells) or "-", shown))
+    if rows and not as_json:
+        header = ("SEARCH", "STATE", "EPOCHS", "CELLS", "BEST")
+        click.echo(columns(header, rows, right=header[2:]))
+    return [search.name for search in searches if search.state == "stopped"]
+
+
+def _show_cells(searches: Sequence[SearchProgress]) -> None:
+    """The cells of each search that is over."""
+    for search in searches:
+        if search.found is not None and search.found.entry.record.found:
+            rows = [
+                (cell.code, cell.digest, f"{cell.log_probability:.2f}", f"{100 * cell.score:.2f}")
+                for cell in search.found.entry.record.found
+            ]
+            header = ("CELL", "DIGEST", "LOG P", "SCORE")
+            click.echo(f"\n{search.name}\n{columns(header, rows, right=header[2:])}")
 
 
 @click.command(cls=ExampleCommand, examples=UI_EXAMPLES)

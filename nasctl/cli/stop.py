@@ -1,4 +1,4 @@
-"""`nasctl stop`: the scheduler of a study, asked to stop from elsewhere."""
+"""`nasctl stop`: the scheduler of a study or a search, asked to stop from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.examples import ExampleCommand
-from nasctl.cli.named import check_known, opened_studies, split
+from nasctl.cli.named import check_known, opened_studies, searches_of, split
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores
+from nasctl.cli.text import counted
 from nasctl.errors import StateMismatchError, UsageError
 
 if TYPE_CHECKING:
     import psutil
 
-    from nasctl.tuning.folders import Owner, StudyFolder
+    from nasctl.tuning.folders import DrivenFolder, Owner
 
 __all__ = ["stop"]
 
@@ -35,27 +36,28 @@ nasctl stop sick-glove-blm-L --now       they are taken up again later
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--now", is_flag=True, help="Do not wait for the running trials: they are taken up again.")
 def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, now: bool) -> None:
-    """Stop the command that drives STUDY, as Ctrl-C would.
+    """Stop the command that drives STUDY, a study or a search, as Ctrl-C would.
 
-    It waits until that has stopped. With --now, as a second Ctrl-C would. Whatever else that command drives stops, too.
-    Nothing that has finished is lost; `nasctl resume STUDY` goes on.
+    It waits until that has stopped, a search after its epoch. With --now, as a second Ctrl-C would. Whatever else that
+    command drives stops, too. Nothing that has finished is lost; `nasctl resume STUDY` goes on.
     """
-    from nasctl.tuning.folders import StudyFolder  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.owners import driven_by, living, process_of  # noqa: PLC0415 - as above
 
     names, stores = split(overrides, conf_dirs)
     if names:
         raise UsageError(f"one study at a time, not {study} {' '.join(names)}", f"nasctl stop {study}")
     with opened_studies(stores) as (_, known):
-        check_known([study], known, stores)
-    folder = StudyFolder(stores.root, study)
+        check_known([study], [*(each.name for each in known), *searches_of(stores)], stores)
+    folder = folder_named(stores.root, study)
     owner = folder.owner()
     if owner is None or not living(owner):
         raise StateMismatchError(f"nobody drives {study}", "nasctl status says how far it is")
     process = process_of(owner)
     others = [name for name in driven_by(stores.root, owner) if name != study]
     also = f", which drives {', '.join(others)}, too" if others else ""
-    waits = "" if now else f"; its running trials end first (nasctl stop {study} --now leaves them)"
+    work, left = ("trials end", "them") if folder.kind == "study" else ("epoch ends", "it")
+    waits = "" if now else f"; its running {work} first (nasctl stop {study} --now leaves {left})"
     click.echo(f"process {owner.pid}{also}, is asked to stop{waits}", err=True)
     _ask(process, now=now)
     _wait(folder, owner)
@@ -74,8 +76,8 @@ def _ask(process: psutil.Process, *, now: bool) -> None:
         raise StateMismatchError(f"process {process.pid} is somebody else's", "who started it can stop it") from None
 
 
-def _wait(folder: StudyFolder, owner: Owner) -> None:
-    """Until the scheduler has let go of the study, however it ended."""
+def _wait(folder: DrivenFolder, owner: Owner) -> None:
+    """Until the scheduler has let go of it, however it ended."""
     from nasctl.tuning.owners import living  # noqa: PLC0415 - --help need not pay for it
 
     while folder.owner() == owner and living(owner):
@@ -83,6 +85,10 @@ def _wait(folder: StudyFolder, owner: Owner) -> None:
 
 
 def _tell(stores: Stores, name: str) -> None:
+    if (search := searches_of(stores).get(name)) is not None:
+        over = f"is finished: {counted(len(search.found.entry.record.found), 'cell')} found" if search.found else ""
+        click.echo(f"{name} {over or f'is stopped; nasctl resume {name}'}")
+        return
     with opened_studies(stores) as (_, known):
         study = next(each for each in known if each.name == name)
     if study.ended:

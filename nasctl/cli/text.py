@@ -49,9 +49,9 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def counted(number: int, word: str) -> str:
-    """`1 epoch`, `3 epochs`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def counted(number: int, word: str, words: str = "") -> str:
+    """`1 epoch`, `3 epochs`; `words` is the plural where it is not that with an s."""
+    return f"{number} {word if number == 1 else words or f'{word}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from nasctl.experiments.pools import Cells
     from nasctl.experiments.resolve import Resolved
     from nasctl.experiments.run import Outcome, Resumption, Workplace
-    from nasctl.specs import RunSpec, Value
+    from nasctl.specs import RunSpec
+    from nasctl.tracking.kept import KeptRun
     from nasctl.tracking.records import EpochRecord, RunRecord
     from nasctl.tracking.store import MlflowTracker
-    from nasctl.tracking.trained import TrainedRun
 
 __all__ = ["train"]
 
@@ -149,7 +149,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.experiments import run as runs  # noqa: PLC0415 - as above
     from nasctl.files import canonical_json, write_atomically  # noqa: PLC0415 - as above
-    from nasctl.specs import ARCHITECTURE, run_digest  # noqa: PLC0415 - as above
+    from nasctl.specs import ARCHITECTURE, hyperparameters, run_digest  # noqa: PLC0415 - as above
     from nasctl.tracking import trained  # noqa: PLC0415 - as above
     from nasctl.tracking.records import TrialEntry  # noqa: PLC0415 - as above
     from nasctl.tracking.tags import label_tags  # noqa: PLC0415 - as above
@@ -177,7 +177,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
             lines = (canonical_json(asdict(each)) for each in evaluation.predictions)
             write_atomically(predictions, "".join(f"{line}\n" for line in lines))
             artifacts += [weights, predictions]
-        params = hyperparameters(spec)
+        params = hyperparameters(spec.training, [layer.hidden for layer in spec.layers])
         if cells.pool is not None:
             params[ARCHITECTURE] = cells.names[0]
             record = named(record, cells.pool, params)
@@ -187,7 +187,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
     return Result(name, record, _logged(run, tracker))
 
 
-def _logged(run: TrainedRun, tracker: MlflowTracker) -> str | None:
+def _logged(run: KeptRun, tracker: MlflowTracker) -> str | None:
     """The id under which MLflow has the run; None, and a warning, if it cannot be written: what was trained is kept."""
     try:
         return run.log(tracker)
@@ -252,16 +252,6 @@ def study_name(labels: dict[str, str]) -> str:
     """What a study is called unless it is given a name: `sick-glove-blm-L`."""
     parts = [labels[part] for part in ("dataset", "embedding", "model", "letters")]
     return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part)).strip("_-.")
-
-
-def hyperparameters(spec: RunSpec) -> dict[str, Value]:
-    """A run's hyperparameters under the names that a space gives them: `hidden_1`, `dropout_2`..."""
-    values: dict[str, Value] = {}
-    for name, value in asdict(spec.training).items():
-        values |= (
-            {f"{name}_{n}": each for n, each in enumerate(value, 1)} if isinstance(value, tuple) else {name: value}
-        )
-    return values | {f"hidden_{number}": layer.hidden for number, layer in enumerate(spec.layers, 1)}
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["show_verified"]
 
 
-def show_verified(store: StudyStore, stores: Stores, names: Sequence[str], *, as_json: bool) -> None:
-    """Tell of each study which of its promises are broken. Raises StateMismatchError if any is."""
+def show_verified(store: StudyStore | None, stores: Stores, names: Sequence[str], *, as_json: bool) -> None:
+    """Tell of each study and search which of its promises are broken. Raises StateMismatchError if any is."""
     from nasctl.tuning.promises import verify  # noqa: PLC0415 - --help need not pay for it
 
     broken = 0

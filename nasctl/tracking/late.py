@@ -44,7 +44,7 @@ class LateTracker:
         self._tracker.end_study(study_id, state, metrics, tags, artifacts)
 
     def log_run(self, name: str, entry: TrialEntry, artifacts: Sequence[Path]) -> str:
-        """Log one single run, outside any study; its id."""
+        """Log one single run or search, outside any study; its id."""
         return self._tracker.log_run(name, entry, artifacts)
 
     def forget(self, tags: Mapping[str, str]) -> int:

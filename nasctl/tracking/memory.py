@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nasctl.tracking import tags as tag
-from nasctl.tracking.records import StoredRun, TrialEntry, flat_metrics
+from nasctl.tracking.records import StoredRun, TrialEntry, epoch_metrics, flat_metrics
 
 
 class MemoryTracker:
@@ -57,7 +57,7 @@ class MemoryTracker:
         self.files[study_id] = tuple(artifacts)
 
     def log_run(self, name: str, entry: TrialEntry, artifacts: Sequence[Path]) -> str:
-        """Log one single run, outside any study; its id."""
+        """Log one single run or search, outside any study; its id."""
         wanted = tag.run_tags(name, entry)
         known = self._find({part: wanted[part] for part in (tag.KIND, tag.NAME, tag.DIGEST, tag.ROLE, tag.STATE)})
         if known is not None:
@@ -89,8 +89,7 @@ class MemoryTracker:
     def _log(self, tags: Mapping[str, str], entry: TrialEntry) -> str:
         metrics = flat_metrics(entry.record)
         for epoch in entry.record.history:  # as MLflow's latest values: those of the last epoch
-            numbers = {"loss": epoch.loss} | {f"dev/{name}": value for name, value in epoch.dev.items()}
-            metrics |= {f"epoch/{name}": value for name, value in numbers.items() if value is not None}
+            metrics |= epoch_metrics(epoch)
         ended = time.time() if entry.ended is None else entry.ended
         started = ended - sum(entry.record.seconds.values())
         return self._add(tags, started=started, params=entry.params, metrics=metrics)

@@ -115,8 +115,8 @@ ENTRY = TypeAdapter(TrialEntry)
 class StoredRun:
     """A run as it is read back from the tracker: enough for every table.
 
-    `kind` is study, trial or run (a single `train`); `study` its study's name ("" for single runs). `artifacts` is the
-    folder of its files, if they can be reached as files.
+    `kind` is study, trial, run (a single `train`) or search; `study` its study's name ("" outside any). `artifacts` is
+    the folder of its files, if they can be reached as files.
     """
 
     id: str
@@ -155,7 +155,7 @@ class Tracker(Protocol):
         """Close the study's run (state: finished, interrupted or failed), with its final metrics and files."""
 
     def log_run(self, name: str, entry: TrialEntry, artifacts: Sequence[Path]) -> str:
-        """Log one single run (`nasctl train`), outside any study; its id."""
+        """Log one single run (`nasctl train`) or search, as its record's role says, outside any study; its id."""
 
     def forget(self, tags: Mapping[str, str]) -> int:
         """Remove every run that carries these tags, which are not none; how many there were."""
@@ -177,3 +177,9 @@ def flat_metrics(record: RunRecord) -> dict[str, float]:
     numbers |= {f"counts/{kind}": value for kind, value in record.counts.items()}
     numbers |= {"epochs": record.epochs, "best_epoch": record.best_epoch, "parameters": record.parameters}
     return {name: float(value) for name, value in numbers.items()}
+
+
+def epoch_metrics(epoch: EpochRecord) -> dict[str, float]:
+    """An epoch's numbers under the names that every store uses: `epoch/loss`, `epoch/dev/pearson`, `epoch/reward`..."""
+    numbers = {"loss": epoch.loss} | {f"dev/{name}": value for name, value in epoch.dev.items()} | epoch.search
+    return {f"epoch/{name}": value for name, value in numbers.items() if value is not None}

@@ -23,7 +23,7 @@ from nasctl import faults
 from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pragmas
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.tracking import tags as tag
-from nasctl.tracking.records import RunRecord, StoredRun, TrialEntry, flat_metrics
+from nasctl.tracking.records import RunRecord, StoredRun, TrialEntry, epoch_metrics, flat_metrics
 from nasctl.tracking.ui import experiment_tags
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
@@ -39,6 +39,8 @@ STATUS = {
 }
 """Our states in MLflow's words; ours stand in the tag nasctl.state."""
 PAGE = 1_000
+MOST_METRICS = 1_000
+"""That MLflow takes in one call."""
 LOCK_SECONDS = 120
 """How long to wait for another process that is making the database."""
 SERVER_SECONDS = 10
@@ -140,7 +142,7 @@ class MlflowTracker:
             self._client.set_terminated(study_id, STATUS[state])
 
     def log_run(self, name: str, entry: TrialEntry, artifacts: Sequence[Path]) -> str:
-        """Log one single run (`nasctl train`), outside any study; its id.
+        """Log one single run (`nasctl train`) or search, as its record's role says, outside any study; its id.
 
         A run of the same name, digest, role and state is taken for the same run and kept as it is.
         """
@@ -215,14 +217,13 @@ class MlflowTracker:
         end = run.started + _milliseconds(entry.record)
         points = [(name, value, end, 0) for name, value in flat_metrics(entry.record).items()]
         for epoch in entry.record.history:
-            numbers = {"loss": epoch.loss} | {f"dev/{name}": value for name, value in epoch.dev.items()}
             at = run.started + round(epoch.seconds * 1000)
-            points += [
-                (f"epoch/{name}", value, at, epoch.epoch) for name, value in numbers.items() if value is not None
-            ]
+            points += [(name, value, at, epoch.epoch) for name, value in epoch_metrics(epoch).items()]
         metrics = [Metric(*point) for point in points if math.isfinite(point[1])]
         params = [Param(name, str(value)) for name, value in entry.params.items()]
-        self._client.log_batch(run.id, metrics=metrics, params=params)
+        self._client.log_batch(run.id, metrics=metrics[:MOST_METRICS], params=params)
+        for first in range(MOST_METRICS, len(metrics), MOST_METRICS):
+            self._client.log_batch(run.id, metrics=metrics[first : first + MOST_METRICS])
         faults.reach("mlflow-logged")
         self._client.set_terminated(run.id, STATUS[entry.record.state], end)
 

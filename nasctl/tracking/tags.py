@@ -12,10 +12,10 @@ from nasctl.tracking.records import RunRecord, TrialEntry
 
 PREFIX = "nasctl."
 
-KIND = "nasctl.kind"  # study, trial or run
+KIND = "nasctl.kind"  # study, trial, run or search
 STUDY = "nasctl.study"
 TRIAL = "nasctl.trial"
-NAME = "nasctl.name"  # of a single run
+NAME = "nasctl.name"  # of a single run or a search
 
 DATASET = "nasctl.dataset"
 EMBEDDING = "nasctl.embedding"
@@ -85,8 +85,9 @@ def trial_tags(study: str, entry: TrialEntry) -> dict[str, str]:
 
 
 def run_tags(name: str, entry: TrialEntry) -> dict[str, str]:
-    """All tags of a single run."""
-    return {**record_tags(entry.record), **entry.tags, KIND: "run", NAME: name}
+    """All tags of a single run, or of a search."""
+    kind = "search" if entry.record.role == "search" else "run"
+    return {**record_tags(entry.record), **entry.tags, KIND: kind, NAME: name}
 
 
 def trial_name(study: str, number: int) -> str:

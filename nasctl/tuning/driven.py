@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from nasctl import faults
@@ -20,16 +21,15 @@ from nasctl.specs import RUN, StudySpec, study_identity
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.tracking.tags import label_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
-from nasctl.tuning.folders import Command, Kept, StudyFolder
+from nasctl.tuning.folders import Command, DrivenFolder, Kept, trial_bytes
 from nasctl.tuning.known import KnownRuns
 from nasctl.tuning.outcomes import failed_record, named, settled, study_ended, tracked
 from nasctl.tuning.study import TrialStore
 from nasctl.tuning.trials import Asked, Ended, Failure
+from nasctl.tuning.work import Driven, Purpose, Surroundings, Task
 from nasctl.tuning.writer import StudyLog, TrackerWriter
 from nasctl.workers.jobs import PREDICTIONS
 from nasctl.workers.protocol import Drop, Job, JobKind, Keep, Prune
-
-Purpose = Literal["trial", "again", "final"]
 
 KINDS: Mapping[str, Mapping[Purpose, JobKind]] = {
     "run": {"trial": "run", "again": "run", "final": "evaluate"},
@@ -52,18 +52,18 @@ class StudyOrder:
     command: Command | None = None
     retry: bool = False
 
-
-@dataclass(frozen=True)
-class Task:
-    """A job of this study: a trial, or a later use of one."""
-
-    purpose: Purpose
-    asked: Asked
-
     @property
-    def attempt(self) -> int:
-        """Counts from 1."""
-        return len(self.asked.failures) + 1
+    def room_bytes(self) -> int:
+        """An upper estimate of what it takes in the databases."""
+        return self.spec.trials * trial_bytes(self.spec.run.training.epochs)
+
+    def folder(self, root: Path) -> DrivenFolder:
+        """Where it lives."""
+        return DrivenFolder(root, self.spec.name)
+
+    def driven(self, folder: DrivenFolder, around: Surroundings) -> Driven:
+        """The study, opened or begun. Raises StateMismatchError if it was begun with another identity."""
+        return DrivenStudy(self, TrialStore(around.store, self.spec), folder, around.known, around.writer)
 
 
 class DrivenStudy:
@@ -76,20 +76,20 @@ class DrivenStudy:
         self,
         order: StudyOrder,
         trials: TrialStore,
-        folder: StudyFolder,
-        known: KnownRuns[DrivenStudy],
+        folder: DrivenFolder,
+        known: KnownRuns,
         writer: TrackerWriter | None,
     ) -> None:
         self.order, self.spec, self.name = order, order.spec, order.spec.name
         self.trials, self._folder, self._known, self._writer = trials, folder, known, writer
         self._pending = deque(trials.unfinished)
-        self._out: set[tuple[Purpose, int]] = set()
+        self._out: dict[tuple[Purpose, int], Asked] = {}
         self._waiting = 0
         self._generation = range(0)  # the numbers of the trials that may be asked for together
         self._counted = 0  # trials before them that count
         self._kept: dict[int, Kept] = {}
         self._slots: dict[int, int] = {}
-        self._late: Task | None = None  # "again" or "final", to be handed out
+        self._late: tuple[Purpose, Asked] | None = None  # "again" or "final", to be handed out
         self.failures: list[str] = []
         self.ended = False
         self._log = StudyLog(
@@ -104,6 +104,11 @@ class DrivenStudy:
     def busy(self) -> int:
         """How many jobs are out."""
         return len(self._out)
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in a few words."""
+        return f"{self.name} has {self.trials.totals.trials} of {self.spec.trials} trials"
 
     def begin(self) -> Iterator[Event]:
         """Write down what the study is, remove what an earlier scheduler left, and tell how far it is."""
@@ -125,12 +130,16 @@ class DrivenStudy:
 
     def next_task(self) -> Task | None:
         """The next job, if there is one now. What is known already, or being computed, is no job."""
-        task, self._late = (self._late, None) if self._late is not None else (self._next_trial(), None)
-        if task is not None:
-            self._out.add((task.purpose, task.asked.number))
-        return task
+        if self._late is not None:
+            (purpose, asked), self._late = self._late, None
+        elif (trial := self._next_trial()) is not None:
+            purpose, asked = "trial", trial
+        else:
+            return None
+        self._out[purpose, asked.number] = asked
+        return Task(purpose, asked.number, asked.params, len(asked.failures) + 1, whole=purpose == "again")
 
-    def _next_trial(self) -> Task | None:
+    def _next_trial(self) -> Asked | None:
         while self._may_begin():
             if self.spec.generation is not None or not self._pending:
                 self._ask()
@@ -141,7 +150,7 @@ class DrivenStudy:
                 self.trials.tell(hit)
                 return None  # to be made durable first
             if self._known.begin(asked.digest, self, asked):
-                return Task("trial", asked)
+                return asked
             self._waiting += 1
         return None
 
@@ -171,7 +180,7 @@ class DrivenStudy:
 
     def job(self, task: Task) -> Job:
         """What a worker is told of a task."""
-        asked, final = task.asked, task.purpose == "final"
+        asked, final = self._out[task.purpose, task.number], task.purpose == "final"
         name = str(asked.number) if task.purpose == "trial" else task.purpose
         return Job(
             job=f"{self.name}/{name}",
@@ -193,69 +202,69 @@ class DrivenStudy:
         Raises StateMismatchError if a run that was trained again is another than before.
         """
         if task.purpose == "again":
-            before = self.trials.ended(task.asked.number).record.value
+            before = self.trials.ended(task.number).record.value
             if record.value != before:
                 raise StateMismatchError(
-                    f"trial {task.asked.number} of {self.name} was trained again, because its checkpoint is lost, and "
+                    f"trial {task.number} of {self.name} was trained again, because its checkpoint is lost, and "
                     f"has another dev {record.metric}: {record.value} instead of {before}",
                     "was it first trained on another device, or with other versions? study.name=OTHER starts anew",
                 )
-        better = task.purpose == "trial" and self.trials.would_be_best(task.asked.number, settled(record))
+        better = task.purpose == "trial" and self.trials.would_be_best(task.number, settled(record))
         if weights and (better or task.purpose == "again"):
-            return Keep(job.job, job.attempt, str(self._folder.trial_checkpoint(task.asked.number)))
+            return Keep(job.job, job.attempt, str(self._folder.trial_checkpoint(task.number)))
         return Drop(job.job, job.attempt)
 
     def watch(self, task: Task, job: Job, epoch: EpochRecord) -> Prune | None:
         """Whether a job that has ended an epoch is given up."""
         score = epoch.dev.get(self.spec.run.metric)
-        if task.purpose != "trial" or score is None or not self.trials.prunes(task.asked.number, epoch.epoch, score):
+        if task.purpose != "trial" or score is None or not self.trials.prunes(task.number, epoch.epoch, score):
             return None
         return Prune(job.job, job.attempt)
 
     def complete(self, task: Task, record: RunRecord, slot: int, sha256: str | None) -> Iterator[Event]:
         """A job is done and its weights are settled: kept, with this SHA-256, or not."""
-        self._out.discard((task.purpose, task.asked.number))
+        number, asked = task.number, self._out.pop((task.purpose, task.number))
         if task.purpose == "trial":
-            self._slots[task.asked.number] = slot
+            self._slots[number] = slot
             if sha256 is not None:
-                self._kept[task.asked.number] = Kept(task.asked.number, task.asked.digest, sha256)
-            self.trials.tell(Ended(task.asked, settled(record), None))
+                self._kept[number] = Kept(number, asked.digest, sha256)
+            self.trials.tell(Ended(asked, settled(record), None))
         elif task.purpose == "again":
             if sha256 is not None:
-                self._folder.place(Kept(task.asked.number, task.asked.digest, sha256))
-            self._folder.clear(str(task.asked.number))
+                self._folder.place(Kept(number, asked.digest, sha256))
+            self._folder.clear(str(number))
             yield from self._advance()
         else:
-            yield from self._finish(task.asked.number, record)
+            yield from self._finish(number, record)
 
     def fail(self, task: Task, failure: Failure) -> Iterator[Event]:
         """An attempt came to nothing: hand the task out again, or give it up once all of its attempts are used."""
-        self._out.discard((task.purpose, task.asked.number))
-        exhausted = len(task.asked.failures) >= self.spec.retries
+        asked = self._out.pop((task.purpose, task.number))
+        exhausted = len(asked.failures) >= self.spec.retries
         reason, detail = failure["reason"], failure["detail"]
         if task.purpose != "trial":
             if exhausted:
                 raise FailedTrialsError(
-                    f"the {task.purpose} run of {self.name} (trial {task.asked.number}) failed: {reason}: {detail}",
+                    f"the {task.purpose} run of {self.name} (trial {task.number}) failed: {reason}: {detail}",
                     "the trials are safe; the same command tries it again",
                 )
-            self._late = replace(task, asked=replace(task.asked, failures=(*task.asked.failures, failure)))
+            self._late = (task.purpose, replace(asked, failures=(*asked.failures, failure)))
         else:
-            asked = self.trials.note_failure(task.asked, failure)
+            asked = self.trials.note_failure(asked, failure)
             if exhausted:
                 self.failures.append(f"{reason}: {detail}")
                 self.trials.tell(Ended(asked, failed_record(asked), None))
                 return
             self._release(asked)
-        yield JobRepeated(self.name, task.asked.number, task.purpose, task.attempt, reason, detail)
+        yield JobRepeated(self.name, task.number, task.purpose, task.attempt, reason, detail)
 
     def release(self, task: Task) -> None:
         """A job was left unfinished through no fault of its own: it comes first the next time."""
-        self._out.discard((task.purpose, task.asked.number))
+        asked = self._out.pop((task.purpose, task.number))
         if task.purpose == "trial":
-            self._release(task.asked)
+            self._release(asked)
         else:
-            self._late = task
+            self._late = (task.purpose, asked)
 
     def _release(self, asked: Asked) -> None:
         self._pending.appendleft(asked)
@@ -317,10 +326,10 @@ class DrivenStudy:
             yield Warned(f"{self.name} has a better trial than the one evaluated before: test data is used once more")
         asked = replace(known.asked, failures=())
         if self._folder.kept_checkpoint(asked.number, asked.digest) is not None:
-            self._late = Task("final", asked)
+            self._late = ("final", asked)
         else:
             yield Warned(f"the checkpoint of {self.name}'s best trial, {best.number}, is lost: it is trained again")
-            self._late = Task("again", asked)
+            self._late = ("again", asked)
 
     def _finish(self, number: int, record: RunRecord) -> Iterator[Event]:
         before = self.trials.ended(number).record

@@ -33,7 +33,10 @@ class WorkerStarted:
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A worker has a job. `purpose` is "trial", "again" (a lost checkpoint is made anew) or "final"."""
+    """A worker has a job. `purpose` is "trial", "again" (a lost checkpoint is made anew) or "final" of a study.
+
+    That of a search, which stands as `study` in all events of jobs, is "search", and its number 0.
+    """
 
     study: str
     number: int
@@ -103,6 +106,24 @@ class StudyEnded:
 
 
 @dataclass(frozen=True)
+class SearchStarted:
+    """A search of at most so many epochs begins; one that was left goes on (`again`)."""
+
+    search: str
+    epochs: int
+    again: bool
+
+
+@dataclass(frozen=True)
+class SearchEnded:
+    """A search is over, and kept; with `known` it was before."""
+
+    search: str
+    record: RunRecord
+    known: bool
+
+
+@dataclass(frozen=True)
 class Stopping:
     """A stop was asked for: 1 lets the running trials end, 2 ends the workers, 3 kills them."""
 
@@ -126,6 +147,8 @@ Event = (
     | TrialEnded
     | BestChanged
     | StudyEnded
+    | SearchStarted
+    | SearchEnded
     | Stopping
     | Warned
 )

@@ -1,8 +1,8 @@
-"""A study's folder: who owns it, its identity and configuration for people to read, and its one checkpoint.
+"""A study's or a search's folder: who owns it, its identity and configuration for people to read, its one checkpoint.
 
-`studies/<name>/` below the store holds: lock and owner.json, identity.json, config.yaml, command.json (how it was
-asked for), best.safetensors with best.json (whose it is), predictions.jsonl, and scratch/ (one folder per job, gone
-when its trial is told).
+`studies/<name>/` and `searches/<name>/` below the store hold: lock and owner.json, identity.json, config.yaml,
+command.json (how it was asked for), best.safetensors with best.json (whose it is), and scratch/ (one folder per job,
+gone when its result is told); a study's predictions.jsonl; and what `tracking.found` says of a search that is over.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import os
 import shlex
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import filelock
 import psutil
 
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.files import file_sha256, write_atomically
+from nasctl.tracking import found
 
 SPARE_BYTES = 200 * 1000 * 1000
 """What must stay free on the disk beside the estimate."""
@@ -32,12 +34,17 @@ TRIAL_BYTES, EPOCH_BYTES = 25_000, 700
 """What a trial and each of its epochs add to both databases, at most (measured: 13 parameters, three metrics per epoch,
 the texts of two cells)."""
 
-CHECKPOINT, COMMAND = "best.safetensors", "command.json"
+CHECKPOINT, COMMAND, IDENTITY = "best.safetensors", "command.json", "identity.json"
+
+Kind = Literal["study", "search"]
+
+FOLDERS: Mapping[Kind, str] = MappingProxyType({"study": "studies", "search": found.FOLDER})
+"""Where each kind lives below the store. A name is given once, whatever the kind."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Whose checkpoint it is: the trial's number, its run's digest, and the file's SHA-256."""
+    """Whose checkpoint it is: the trial's number (a search's is 0), its run's digest, and the file's SHA-256."""
 
     number: int
     digest: str
@@ -46,7 +53,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Owner:
-    """The scheduler that drives a study: its machine, its process there, and since when it drives it.
+    """The scheduler that drives a study or a search: its machine, its process there, and since when it drives it.
 
     `created` (seconds since 1970, as its machine counts them) and `command` are the process's own: only with them is
     it known again. None and () where they were not recorded.
@@ -61,7 +68,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Command:
-    """What a study was asked for with: `nasctl NAME [--conf DIR] KEY=VALUE...`, typed in `folder`."""
+    """What a study or a search was asked for with: `nasctl NAME [--conf DIR] KEY=VALUE...`, typed in `folder`."""
 
     name: str
     overrides: tuple[str, ...]
@@ -74,18 +81,19 @@ class Command:
         return shlex.join(["nasctl", self.name, *confs, *self.overrides])
 
 
-class StudyFolder:
-    """The one place that knows the names of a study's files."""
+class DrivenFolder:
+    """The one place that knows the names of a study's files, and of a search's until it is over."""
 
-    def __init__(self, root: Path, study: str) -> None:
-        self.study = study
-        self.path = (root / "studies" / study).absolute()  # workers are told of paths below it
+    def __init__(self, root: Path, name: str, kind: Kind = "study") -> None:
+        self.name, self.kind = name, kind
+        self.path = (root / FOLDERS[kind] / name).absolute()  # workers are told of paths below it
+        self._namesakes = [(other, root / where / name) for other, where in FOLDERS.items() if other != kind]
         self._lock = filelock.FileLock(self.path / "lock")
         self._owner = self.path / "owner.json"
 
     @property
     def checkpoint(self) -> Path:
-        """The best trial's weights."""
+        """The weights of the best trial, or of the search."""
         return self.path / CHECKPOINT
 
     @property
@@ -95,7 +103,7 @@ class StudyFolder:
 
     @property
     def config(self) -> Path:
-        """The study's configuration, for people to read."""
+        """The configuration, for people to read."""
         return self.path / "config.yaml"
 
     def scratch(self, job: str) -> Path:
@@ -105,10 +113,15 @@ class StudyFolder:
     # --- owner --------------------------------------------------------------------------------------------------------
 
     def acquire(self) -> None:
-        """Become the one scheduler of this study. The lock of one that has died is free by itself.
+        """Become its one scheduler. The lock of one that has died is free by itself.
 
-        Raises StateMismatchError if another one lives, MachineError if the folder cannot be written.
+        Raises StateMismatchError if another one lives or its name is taken, MachineError if the folder cannot be
+        written.
         """
+        another = f"{self.kind}.name=OTHER starts another {self.kind}"
+        for kind, path in self._namesakes:
+            if path.exists():
+                raise StateMismatchError(f"there is a {kind} {self.name} in this store", another)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
@@ -119,8 +132,8 @@ class StudyFolder:
             write_atomically(self._owner, json.dumps(owner | known))
         except filelock.Timeout:
             raise StateMismatchError(
-                f"the study {self.study} is driven by another scheduler: {self._described_owner()}",
-                "wait for it or stop it; study.name=OTHER starts another study",
+                f"the {self.kind} {self.name} is driven by another scheduler: {self._described_owner()}",
+                f"wait for it or stop it; {another}",
             ) from None
         except OSError as error:
             self._lock.release()
@@ -129,13 +142,13 @@ class StudyFolder:
             ) from error
 
     def release(self) -> None:
-        """Let another scheduler have the study."""
+        """Let another scheduler have it."""
         if self._lock.is_locked:
             self._owner.unlink(missing_ok=True)
             self._lock.release()
 
     def owner(self) -> Owner | None:
-        """Who wrote last that the study is theirs, dead or alive; None if nobody did, or let go of it in good order.
+        """Who wrote last that it is theirs, dead or alive; None if nobody did, or let go of it in good order.
 
         Looked at without the lock, which would stand in the way of one that starts just now.
         """
@@ -156,14 +169,28 @@ class StudyFolder:
     # --- for people ---------------------------------------------------------------------------------------------------
 
     def describe(self, identity: Any, config: str, command: Command | None = None) -> None:
-        """Write down what the study is, beside what it makes, and the command that it was asked for with."""
-        write_atomically(self.path / "identity.json", json.dumps(identity, indent=2))
+        """Write down what it is, beside what it makes, and the command that it was asked for with."""
+        write_atomically(self.path / IDENTITY, json.dumps(identity, indent=2))
         if command is not None:
             write_atomically(self.path / COMMAND, json.dumps(asdict(command), indent=2))
         write_atomically(self.config, config)
 
+    def identity(self) -> Any:
+        """What was written down that it is; None if nothing was.
+
+        Raises StateMismatchError if that cannot be read.
+        """
+        try:
+            return json.loads((self.path / IDENTITY).read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise StateMismatchError(
+                f"{self.path / IDENTITY} is damaged", f"remove the folder to begin the {self.kind} {self.name} anew"
+            ) from error
+
     def command(self) -> Command | None:
-        """The command that the study was asked for with last; None if it was not recorded, or cannot be read."""
+        """The command that it was asked for with last; None if it was not recorded, or cannot be read."""
         try:
             known = json.loads((self.path / COMMAND).read_text("utf-8"))
             return Command(known["name"], tuple(known["overrides"]), tuple(known["conf_dirs"]), known["folder"])
@@ -173,11 +200,11 @@ class StudyFolder:
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 
     def trial_checkpoint(self, number: int) -> Path:
-        """Where a trial's worker writes the weights that may become the study's."""
+        """Where the worker of a trial, or of a search (0), writes the weights that may become `checkpoint`."""
         return self.scratch(str(number)) / CHECKPOINT
 
     def place(self, kept: Kept) -> None:
-        """Make a trial's checkpoint the study's. Killed in between, `kept_checkpoint` still tells the truth."""
+        """Make what lies there the checkpoint. Killed in between, `kept_checkpoint` still tells the truth."""
         write_atomically(self.path / "best.json", json.dumps(asdict(kept)))
         os.replace(self.trial_checkpoint(kept.number), self.checkpoint)
 
@@ -194,7 +221,7 @@ class StudyFolder:
         return self.checkpoint if whole else None
 
     def kept(self) -> Kept | None:
-        """Whose checkpoint the study's is, as was written down; None if that cannot be read."""
+        """Whose the checkpoint is, as was written down; None if that cannot be read."""
         try:
             return Kept(**json.loads((self.path / "best.json").read_text("utf-8")))
         except (OSError, ValueError, TypeError):
@@ -212,6 +239,12 @@ class StudyFolder:
             for folder in (self.path / "scratch").iterdir():
                 if folder.name not in jobs:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_named(root: Path, name: str) -> DrivenFolder:
+    """The folder of the study or search of this name, whichever there is."""
+    kinds = [kind for kind, where in FOLDERS.items() if (root / where / name).exists()]
+    return DrivenFolder(root, name, *kinds[:1])
 
 
 def trial_bytes(epochs: int) -> int:

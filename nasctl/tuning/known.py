@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Protocol
 
 from nasctl.tuning.study import StudyStore
 from nasctl.tuning.trials import Asked, Ended
 
-Study = TypeVar("Study")
+
+class Waiting(Protocol):
+    """A study, one of whose trials waits for the result of a run in flight."""
+
+    def resume(self, asked: Asked) -> None:
+        """The trial is to be computed after all, or told that result."""
 
 
-class KnownRuns(Generic[Study]):
+class KnownRuns:
     """The runs of one store by their digests, and who waits for those in flight."""
 
     def __init__(self, store: StudyStore) -> None:
         self._store = store
         self._finished = store.finished_digests()
-        self._in_flight: dict[str, list[tuple[Study, Asked]]] = {}
+        self._in_flight: dict[str, list[tuple[Waiting, Asked]]] = {}
 
     def result(self, asked: Asked) -> Ended | None:
         """The trial `asked` as told the result of a finished one with the very same run; None if there is none."""
@@ -29,7 +34,7 @@ class KnownRuns(Generic[Study]):
             return None
         return Ended(asked, known.record, f"{study}/{number}")
 
-    def begin(self, digest: str, study: Study, asked: Asked) -> bool:
+    def begin(self, digest: str, study: Waiting, asked: Asked) -> bool:
         """Take up a run. If a worker is at it already: False, and `end` will hand back who waits."""
         if digest in self._in_flight:
             self._in_flight[digest].append((study, asked))
@@ -37,7 +42,7 @@ class KnownRuns(Generic[Study]):
         self._in_flight[digest] = []
         return True
 
-    def end(self, digest: str, trial: tuple[str, int] | None) -> Sequence[tuple[Study, Asked]]:
+    def end(self, digest: str, trial: tuple[str, int] | None) -> Sequence[tuple[Waiting, Asked]]:
         """A run in flight has ended, finished by `trial` if at all; the trials that waited for it."""
         if trial is not None:
             self._finished.setdefault(digest, trial)

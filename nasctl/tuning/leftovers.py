@@ -14,7 +14,7 @@ import numpy as np
 from nasctl.data.metrics import METRICS
 from nasctl.files import file_sha256
 from nasctl.tracking.records import RunRecord
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.trials import Asked
 
 TOLERANCE = 1e-6
@@ -24,7 +24,7 @@ NO_OP = "noop"
 """The backend of jobs that compute nothing: no score follows from what they say they predicted."""
 
 
-def checkpoint_trouble(folder: StudyFolder, best: Asked) -> str | None:
+def checkpoint_trouble(folder: DrivenFolder, best: Asked) -> str | None:
     """What keeps the checkpoint in the folder from being that of the best trial; None if it is."""
     kept = folder.kept()
     if kept is None:

@@ -16,17 +16,17 @@ from nasctl.tuning.trials import Asked, Best, Ended
 
 def settled(record: RunRecord) -> RunRecord:
     """The record with finite numbers only: a run whose value is none has diverged, and has the metric's worst value."""
+    worst = METRICS[record.metric].worst
     known = replace(
         record,
         dev=_finite(record.dev),
         test=_finite(record.test),
         history=tuple(_settled_epoch(epoch) for epoch in record.history),
+        found=tuple(cell if math.isfinite(cell.score) else replace(cell, score=worst) for cell in record.found),
     )
     if math.isfinite(record.value) and record.state != "diverged":
         return known
-    return replace(
-        known, state="diverged", reason=record.reason or "its value is not finite", value=METRICS[record.metric].worst
-    )
+    return replace(known, state="diverged", reason=record.reason or "its value is not finite", value=worst)
 
 
 def failed_record(asked: Asked) -> RunRecord:
@@ -89,7 +89,7 @@ def study_ended(
 
 def _settled_epoch(epoch: EpochRecord) -> EpochRecord:
     loss = epoch.loss if epoch.loss is not None and math.isfinite(epoch.loss) else None
-    return replace(epoch, loss=loss, dev=_finite(epoch.dev))
+    return replace(epoch, loss=loss, dev=_finite(epoch.dev), search=_finite(epoch.search))
 
 
 def _finite(numbers: Mapping[str, float]) -> dict[str, float]:

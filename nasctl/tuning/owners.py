@@ -1,4 +1,4 @@
-"""Who drives a study: the process that says so, and the processes that hold its lock."""
+"""Who drives a study or a search: the process that says so, and the processes that hold its lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from nasctl.errors import StateMismatchError
-from nasctl.tuning.folders import Owner, StudyFolder
+from nasctl.tuning.folders import FOLDERS, DrivenFolder, Kind, Owner
 
 PROCESSES = Path("/proc")
 
@@ -22,7 +22,7 @@ CREATED_SECONDS = 2.0
 
 
 def living(owner: Owner | None) -> str:
-    """A study's scheduler in words, if it lives; else ""."""
+    """A scheduler in words, if it lives; else ""."""
     if owner is None:
         return ""
     if owner.host != socket.gethostname():
@@ -36,7 +36,7 @@ def living(owner: Owner | None) -> str:
 
 
 def process_of(owner: Owner) -> psutil.Process:
-    """The very process that recorded itself as a study's scheduler, which alone may be sent a signal.
+    """The very process that recorded itself as a scheduler, which alone may be sent a signal.
 
     Raises StateMismatchError if that is on another machine, has ended, or cannot be told from one that has its number.
     """
@@ -57,28 +57,32 @@ def process_of(owner: Owner) -> psutil.Process:
 
 
 def driven_by(root: Path, owner: Owner) -> list[str]:
-    """The studies below `root` that this scheduler drives."""
-    names = sorted(path.parent.name for path in (root / "studies").glob("*/owner.json"))
-    return [name for name in names if _same(root, name, owner)]
+    """The studies and searches below `root` that this scheduler drives."""
+    return sorted(
+        path.parent.name
+        for kind, folder in FOLDERS.items()
+        for path in (root / folder).glob("*/owner.json")
+        if _same(root, path.parent.name, kind, owner)
+    )
 
 
-def _same(root: Path, name: str, owner: Owner) -> bool:
-    other = StudyFolder(root, name).owner()
+def _same(root: Path, name: str, kind: Kind, owner: Owner) -> bool:
+    other = DrivenFolder(root, name, kind).owner()
     return other is not None and (other.host, other.pid, other.created) == (owner.host, owner.pid, owner.created)
 
 
-def lock_holders(root: Path) -> Mapping[str, frozenset[int]]:
-    """Study -> the processes that have its lock open, also one whose file was removed under it.
+def lock_holders(root: Path, kind: Kind = "study") -> Mapping[str, frozenset[int]]:
+    """Study or search -> the processes that have its lock open, also one whose file was removed under it.
 
     Of this machine and, unless we are root, of our own user; nothing where there is no /proc.
     """
-    studies = f"{(root / 'studies').absolute()}{os.sep}"
+    above = f"{(root / FOLDERS[kind]).absolute()}{os.sep}"
     found: dict[str, set[int]] = defaultdict(set)
     for process in PROCESSES.glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is somebody else's
             for opened in (process / "fd").iterdir():
                 with contextlib.suppress(OSError):
                     path = str(opened.readlink()).removesuffix(" (deleted)")
-                    if path.startswith(studies) and path.endswith(f"{os.sep}lock"):
-                        found[path.removeprefix(studies).partition(os.sep)[0]].add(int(process.name))
-    return {study: frozenset(pids) for study, pids in found.items()}
+                    if path.startswith(above) and path.endswith(f"{os.sep}lock"):
+                        found[path.removeprefix(above).partition(os.sep)[0]].add(int(process.name))
+    return {name: frozenset(pids) for name, pids in found.items()}

@@ -17,10 +17,11 @@ from typing import Any, Literal
 from nasctl.errors import NasctlError, StateMismatchError, UsageError, nearest
 from nasctl.tracking.records import Tracker
 from nasctl.tuning.agreement import Shown, disagreements, table_differences
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.leftovers import checkpoint_trouble, evaluation_trouble
 from nasctl.tuning.look import Look, look_at
 from nasctl.tuning.owners import living, lock_holders
+from nasctl.tuning.searches import SearchProgress, search_disagreements, searches
 from nasctl.tuning.study import StudyStore
 from nasctl.tuning.trials import Ended
 
@@ -32,7 +33,7 @@ PROMISES: Mapping[Promise, str] = MappingProxyType(
         "numbered": "numbers are unique and without gaps, exactly as many trials finish as are asked for",
         "ended": "every trial's end is recorded, a failure or a diverged run with its reason",
         "owned": "one scheduler at a time drives a study",
-        "tracked": "MLflow has the trials that have ended, each once and as they are",
+        "tracked": "MLflow has the trials and searches that have ended, each once and as they are",
         "checkpoint": "best.safetensors is the best trial's",
         "tested": "the best trial was evaluated, and the predictions are those that its scores come from",
         "tables": "tables follow from the recorded runs alone",
@@ -57,7 +58,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Verified:
-    """A study that was looked at; `owner` is the scheduler that drives it, in words, or ""."""
+    """A study or a search that was looked at; `owner` is the scheduler that drives it, in words, or ""."""
 
     study: str
     owner: str
@@ -75,19 +76,26 @@ class _Stores:
 
 
 def verify(
-    store: StudyStore, root: Path, tracker: Tracker, shown: Shown, studies: Sequence[str] = ()
+    store: StudyStore | None, root: Path, tracker: Tracker, shown: Shown, names: Sequence[str] = ()
 ) -> Iterator[Verified]:
-    """The named studies, or all: every promise of theirs that is broken.
+    """The named studies and searches, or all: every promise of theirs that is broken.
 
-    `root` is the folder of everything but the databases; `shown` tells by study what tables show of a tracker. Raises
-    UsageError for a name that the store does not have, MachineError if a store cannot be read.
+    `store` is None where there is none yet; `root` is the folder of everything but the databases; `shown` tells by
+    study what tables show of a tracker. Raises UsageError for a name that the store does not have, MachineError if a
+    store cannot be read.
     """
-    known = [study.name for study in store.progress()]
-    for name in studies:
-        if name not in known:
-            raise UsageError(f"there is no study {name!r}", nearest(name, known))
-    stores = _Stores(store, root, tracker, shown, cache(lambda: shown(tracker)))
-    for name in studies or known:
+    known = [study.name for study in store.progress()] if store is not None else []
+    begun = {search.name: search for search in searches(root)}
+    for name in names:
+        if name not in known and name not in begun:
+            raise UsageError(f"there is no study or search {name!r}", nearest(name, [*known, *begun]))
+    tables = cache(lambda: shown(tracker))
+    for name in names or [*known, *begun]:
+        if (search := begun.get(name)) is not None:
+            yield _search_verified(search, tracker)
+            continue
+        assert store is not None  # noqa: S101 - it has this study
+        stores = _Stores(store, root, tracker, shown, tables)
         found = _verified(stores, name)
         if found.owner and found.broken:  # seen in the middle of a change?
             again = _verified(stores, name)
@@ -95,8 +103,19 @@ def verify(
         yield found
 
 
+def _search_verified(search: SearchProgress, tracker: Tracker) -> Verified:
+    """While somebody drives the search, MLflow may lag behind."""
+    if search.owner or search.found is None:
+        return Verified(search.name, search.owner, ())
+    broken = (
+        Broken("tracked", "the search", what, (LACKING if lacking else ANEW).format(search.name))
+        for what, lacking in search_disagreements(search.found, tracker)
+    )
+    return Verified(search.name, "", tuple(broken))
+
+
 def _verified(stores: _Stores, name: str) -> Verified:
-    folder, tracker = StudyFolder(stores.root, name), stores.tracker
+    folder, tracker = DrivenFolder(stores.root, name), stores.tracker
     before = living(folder.owner())
     parents = list(tracker.runs("study", {"nasctl.study": name}))  # first: what it has was stored before
     children = list(tracker.runs("trial", {"nasctl.study": name}))
@@ -199,7 +218,7 @@ def _as_stored(trial: Ended) -> str:
     return "finished" if trial.known else "pruned" if trial.counts else "failed"
 
 
-def _owned(name: str, folder: StudyFolder, root: Path) -> Iterator[Broken]:
+def _owned(name: str, folder: DrivenFolder, root: Path) -> Iterator[Broken]:
     holders, owner = lock_holders(root).get(name, frozenset()), folder.owner()
     if len(holders) > 1:
         pids = ", ".join(map(str, sorted(holders)))
@@ -212,7 +231,7 @@ def _owned(name: str, folder: StudyFolder, root: Path) -> Iterator[Broken]:
 # --- what the end left ------------------------------------------------------------------------------------------------
 
 
-def _end(look: Look, folder: StudyFolder) -> Iterator[Broken]:
+def _end(look: Look, folder: DrivenFolder) -> Iterator[Broken]:
     best = look.best
     if best is None or look.final is None:  # every trial has diverged
         return

@@ -1,7 +1,8 @@
-"""The scheduler: the one process that writes, driving one or several studies over one pool of workers.
+"""The scheduler: the one process that writes, driving studies and searches over one pool of workers.
 
 Each round hears what the workers say, hands the free ones new jobs, and only then makes durable what was told: a job's
-trial is in the store before the job is handed out, and no worker waits for a result to be written.
+trial is in the store before the job is handed out, and no worker waits for a result to be written. What a job is for,
+only `work.Driven` knows.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from nasctl import faults
 from nasctl.databases import sqlite_path
 from nasctl.errors import FailedTrialsError, MachineError, NasctlError, StoppedError, UsageError
 from nasctl.tracking.records import RunRecord, Tracker
-from nasctl.tuning.driven import DrivenStudy, StudyOrder, Task
 from nasctl.tuning.events import EpochEnded, Event, JobStarted, Stopping, Warned, WorkerStarted
 from nasctl.tuning.flushing import Flushing
-from nasctl.tuning.folders import StudyFolder, check_room, trial_bytes
+from nasctl.tuning.folders import DrivenFolder, check_room
 from nasctl.tuning.known import KnownRuns
 from nasctl.tuning.stopping import END, KILL, MESSAGES, Stages
-from nasctl.tuning.study import StudyStore, TrialStore
+from nasctl.tuning.study import StudyStore
+from nasctl.tuning.work import Driven, Order, Surroundings, Task
 from nasctl.tuning.writer import TrackerWriter
 from nasctl.workers.pool import GpuLost, Pool, PoolEvent, Told, WorkerLost, WorkerReady
-from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stopped
+from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stop, Stopped
 
 WAIT_SECONDS = 0.5
 SWITCH_SECONDS = 0.0005
@@ -44,7 +45,7 @@ ENDING: dict[str, type[NasctlError]] = {"machine": MachineError, "disk": Machine
 class _Running:
     """What a slot is at; `done` is the job's record while its weights are being written."""
 
-    study: DrivenStudy
+    driven: Driven
     task: Task
     job: Job
     done: RunRecord | None = None
@@ -54,13 +55,13 @@ class Scheduler:
     """Drives `orders` to their ends over `pool`, which it starts and closes.
 
     `store` is where the studies are, `root` the folder of everything else; `databases` are further SQLite files to be
-    flushed. Each study may see at most `max_failed` trials fail. `grace` is how many seconds workers have to stop;
+    flushed. Of each study at most `max_failed` trials may fail. `grace` is how many seconds workers have to stop;
     `resume` is the hint that a stop ends with.
     """
 
     def __init__(
         self,
-        orders: Sequence[StudyOrder],
+        orders: Sequence[Order],
         pool: Pool,
         store: StudyStore,
         root: Path,
@@ -76,23 +77,22 @@ class Scheduler:
         own = sqlite_path(store.url)
         self._databases = (*databases, *((own,) if own is not None else ()))
         self._stages = Stages(pool.wake)
-        self._studies: list[DrivenStudy] = []
+        self._driven: list[Driven] = []
         self._running: dict[int, _Running] = {}
         self._turn = 0
         self._turns: dict[str, int] = {}
         self._writer: TrackerWriter | None = None
 
     def run(self) -> Iterator[Event]:
-        """Everything that happens until all studies have ended. Closing the iterator stops as a third Ctrl-C does.
+        """Everything that happens until all have ended. Closing the iterator stops as a third Ctrl-C does.
 
         Raises StateMismatchError (another scheduler, another identity), MachineError (disk, database, workers),
         FailedTrialsError, and StoppedError after a stop that was asked for. Whatever it raises, the same call goes on
         where this one ended.
         """
-        specs = [order.spec for order in self._orders]
-        check_room(self._root, sum(spec.trials * trial_bytes(spec.run.training.epochs) for spec in specs))
+        check_room(self._root, sum(order.room_bytes for order in self._orders))
         with contextlib.ExitStack() as stack:
-            folders = [StudyFolder(self._root, order.spec.name) for order in self._orders]
+            folders = [order.folder(self._root) for order in self._orders]
             for folder in folders:
                 folder.acquire()
                 stack.callback(folder.release)
@@ -113,38 +113,35 @@ class Scheduler:
             yield from self._end_workers()
             self._leave("interrupted")
             yield from self._end_tracker()
-        if any(not study.ended for study in self._studies):
+        if any(not driven.ended for driven in self._driven):
             raise StoppedError(self._described(), self._resume, self._stages.number)
 
-    def _open(self, folders: Sequence[StudyFolder]) -> Iterator[Event]:
-        opened = [TrialStore(self._store, order.spec) for order in self._orders]
-        known: KnownRuns[DrivenStudy] = KnownRuns(self._store)
+    def _open(self, folders: Sequence[DrivenFolder]) -> Iterator[Event]:
         self._writer = TrackerWriter(self._tracker) if self._tracker is not None else None
-        self._studies = [
-            DrivenStudy(order, trials, folder, known, self._writer)
-            for order, trials, folder in zip(self._orders, opened, folders, strict=True)
-        ]
-        for study in self._studies:
-            yield from study.begin()
-        if any(not study.ended for study in self._studies):
+        around = Surroundings(self._store, KnownRuns(self._store), self._writer)
+        self._driven = [order.driven(folder, around) for order, folder in zip(self._orders, folders, strict=True)]
+        for driven in self._driven:
+            yield from driven.begin()
+        if any(not driven.ended for driven in self._driven):
             self._pool.start()
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     def _drive(self) -> Iterator[Event]:
         stage = 0
-        while any(not study.ended for study in self._studies):
+        while any(not driven.ended for driven in self._driven):
             if self._stages.stage != stage:
                 stage = self._stages.stage
                 yield Stopping(stage, MESSAGES[stage])
+                self._leave_long_ones()
             if not stage:
                 yield from self._hand_out()
             moved = False
-            for study in self._studies:
-                for event in study.settle():
+            for driven in self._driven:
+                for event in driven.settle():
                     moved = True
                     yield event
-                self._check_failures(study)
+                self._check_failures(driven)
             if stage >= END or (stage and not self._running):
                 return
             for happened in self._pool.events(0.0 if moved else WAIT_SECONDS):
@@ -156,28 +153,34 @@ class Scheduler:
             found = self._next_task()
             if found is None:
                 return
-            study, task = found
-            job = study.job(task)
-            self._running[slot] = _Running(study, task, job)
+            driven, task = found
+            job = driven.job(task)
+            self._running[slot] = _Running(driven, task, job)
             self._pool.send(slot, job)
             faults.reach("handed-out")
-            yield JobStarted(study.name, task.asked.number, task.purpose, task.attempt, slot, task.asked.params)
+            yield JobStarted(driven.name, task.number, task.purpose, task.attempt, slot, task.params)
 
-    def _next_task(self) -> tuple[DrivenStudy, Task] | None:
-        """A task of the study that has the fewest out; of several, of the one whose last turn was longest ago."""
-        for study in sorted(self._studies, key=lambda each: (each.busy, self._turns.get(each.name, 0))):
-            task = study.next_task()
+    def _next_task(self) -> tuple[Driven, Task] | None:
+        """A task of that which has the fewest out; of several, of the one whose last turn was longest ago."""
+        for driven in sorted(self._driven, key=lambda each: (each.busy, self._turns.get(each.name, 0))):
+            task = driven.next_task()
             if task is not None:
                 self._turn += 1
-                self._turns[study.name] = self._turn
-                return study, task
+                self._turns[driven.name] = self._turn
+                return driven, task
         return None
 
-    def _check_failures(self, study: DrivenStudy) -> None:
-        if len(study.failures) > self._max_failed:
+    def _leave_long_ones(self) -> None:
+        """Ask for the end of what would take too long to wait for, where that can be gone on with."""
+        for slot, running in self._running.items():
+            if running.task.long and running.done is None:
+                self._pool.send(slot, Stop())
+
+    def _check_failures(self, driven: Driven) -> None:
+        if len(driven.failures) > self._max_failed:
             raise FailedTrialsError(
-                f"{len(study.failures)} trials of {study.name} failed, {self._max_failed} may; the last one: "
-                f"{study.failures[-1]}",
+                f"{len(driven.failures)} trials of {driven.name} failed, {self._max_failed} may; the last one: "
+                f"{driven.failures[-1]}",
                 "see the workers' logs; the same command goes on",
             )
 
@@ -203,26 +206,26 @@ class Scheduler:
                 yield from self._follow(slot, running, message)
 
     def _follow(self, slot: int, running: _Running, message: Epoch | Done | Kept | Failed | Stopped) -> Iterator[Event]:
-        study, task = running.study, running.task
+        driven, task = running.driven, running.task
         match message:
             case Epoch(epoch=epoch):
                 faults.reach("first-event")
-                if (prune := study.watch(task, running.job, epoch)) is not None:
+                if (prune := driven.watch(task, running.job, epoch)) is not None:
                     self._pool.send(slot, prune)
-                yield EpochEnded(study.name, task.asked.number, task.purpose, slot, epoch)
+                yield EpochEnded(driven.name, task.number, task.purpose, slot, epoch)
             case Done(record=record):
                 faults.reach("done")
-                answer = study.answer(task, running.job, record, weights=message.weights)
+                answer = driven.answer(task, running.job, record, weights=message.weights)
                 self._pool.send(slot, answer)
                 if isinstance(answer, Keep):
                     faults.reach("keep")
                     running.done = record
                 else:
                     del self._running[slot]
-                    yield from study.complete(task, record, slot, None)
+                    yield from driven.complete(task, record, slot, None)
             case Kept(sha256=sha256) if running.done is not None:
                 del self._running[slot]
-                yield from study.complete(task, running.done, slot, sha256)
+                yield from driven.complete(task, running.done, slot, sha256)
             case Failed():
                 del self._running[slot]
                 if message.reason in ENDING:
@@ -231,7 +234,7 @@ class Scheduler:
                 yield from self._give_up(running, slot, message.reason, first, message.traceback.splitlines())
             case Stopped():  # somebody else has stopped the worker
                 del self._running[slot]
-                study.release(task)
+                driven.release(task)
 
     def _lose(self, running: _Running | None, lost: WorkerLost) -> Iterator[Event]:
         if running is None:
@@ -244,12 +247,12 @@ class Scheduler:
     def _give_up(
         self, running: _Running, slot: int, reason: str, detail: str, words: Sequence[str] = ()
     ) -> Iterator[Event]:
-        """An attempt has ended badly. A trial that was already done counts, only its weights are lost."""
-        if running.done is not None and running.task.purpose == "trial":
-            yield from running.study.complete(running.task, running.done, slot, None)
+        """An attempt has ended badly. What was already done counts, unless it is nothing without the lost weights."""
+        if running.done is not None and not running.task.whole:
+            yield from running.driven.complete(running.task, running.done, slot, None)
         else:
             failure = {"reason": reason, "detail": detail, "words": "\n".join(words)[-WORDS_CHARACTERS:]}
-            yield from running.study.fail(running.task, failure)
+            yield from running.driven.fail(running.task, failure)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -265,8 +268,8 @@ class Scheduler:
         self._pool.close()
 
     def _leave(self, state: Literal["interrupted", "failed"]) -> None:
-        for study in self._studies:
-            study.leave(state)
+        for driven in self._driven:
+            driven.leave(state)
 
     def _end_tracker(self) -> Iterator[Event]:
         if self._writer is not None:
@@ -278,7 +281,7 @@ class Scheduler:
                 self._writer.give_up()
             yield from self._warnings()
             if self._writer.lags:
-                yield Warned("the tracker lacks some trials; nasctl sync completes it")
+                yield Warned("the tracker lacks some of it; nasctl sync completes it")
 
     def _warnings(self) -> Iterator[Event]:
         if self._writer is not None:
@@ -286,6 +289,4 @@ class Scheduler:
                 yield Warned(text)
 
     def _described(self) -> str:
-        open_ = [study for study in self._studies if not study.ended]
-        parts = [f"{study.name} has {study.trials.totals.trials} of {study.spec.trials} trials" for study in open_]
-        return f"stopped: {', '.join(parts)}"
+        return f"stopped: {', '.join(driven.progress for driven in self._driven if not driven.ended)}"

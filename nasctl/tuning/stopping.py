@@ -1,6 +1,6 @@
 """Being asked to stop, in stages: Ctrl-C lets the running trials end, a second one ends the workers, a third kills.
 
-SIGTERM is the second stage at once.
+A search is not waited for but for its epoch, and gone on with another time. SIGTERM is the second stage at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Self
 FINISH, END, KILL = 1, 2, 3
 
 MESSAGES = {
-    FINISH: "stopping: the running trials end first; Ctrl-C again to leave them unfinished",
-    END: "stopping: the workers end now, their trials will be taken up again; Ctrl-C again to kill them",
+    FINISH: "stopping: the running trials end first, of a search its epoch; Ctrl-C again to leave them unfinished",
+    END: "stopping: the workers end now, their jobs will be taken up again; Ctrl-C again to kill them",
     KILL: "stopping: the workers are killed",
 }
 

@@ -15,7 +15,7 @@ from typing import Literal
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.tracking.records import Tracker
 from nasctl.tracking.tags import STUDY, label_tags
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.look import Look, look_at
 from nasctl.tuning.outcomes import named, study_ended, tracked
 from nasctl.tuning.promises import damage
@@ -41,7 +41,7 @@ def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, re
     Raises StateMismatchError if somebody drives the study, or its trials are damaged; MachineError if the tracker
     cannot be written. Whatever it raises, the same call goes on.
     """
-    folder = StudyFolder(root, name)
+    folder = DrivenFolder(root, name)
     folder.acquire()
     try:
         look = look_at(store, name)
@@ -57,7 +57,7 @@ def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, re
         folder.release()
 
 
-def _logged(look: Look, folder: StudyFolder, tracker: Tracker) -> Synced:
+def _logged(look: Look, folder: DrivenFolder, tracker: Tracker) -> Synced:
     spec, best = look.spec, look.best
     log = StudyLog(
         spec.name,
@@ -97,7 +97,7 @@ def _state(look: Look) -> State:
     return "failed" if look.stored.attributes.get("left") == "failed" else "interrupted"
 
 
-def _config(look: Look, folder: StudyFolder) -> str:
+def _config(look: Look, folder: DrivenFolder) -> str:
     """The study's configuration; where its folder is lost, what the database knows of it (JSON is YAML, too)."""
     try:
         return folder.config.read_text("utf-8")

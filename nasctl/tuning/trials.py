@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nasctl.data.metrics import METRICS
+from nasctl.errors import StateMismatchError
 from nasctl.specs import Metric, RunSpec, StudySpec, Value, run_digest, with_values
 from nasctl.tracking.records import COUNTED_STATES, FINAL_STATES, RunRecord
 from nasctl.tracking.totals import StudyTotals
@@ -112,6 +113,21 @@ def counted(totals: StudyTotals, trial: Ended) -> StudyTotals:
         seconds=totals.seconds + (seconds if trial.duplicate_of is None else 0.0),
         seconds_alone=totals.seconds_alone + seconds,
     )
+
+
+SHOWN_DIFFERENCES = 3
+
+
+def check_identity(kind: str, name: str, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raises StateMismatchError, with the differences, if a study or a search was begun with another identity."""
+    parts = sorted({*stored, *asked}, reverse=True)  # space before run: a changed one shows in both
+    found = [text for part in parts for text in differences(stored.get(part), asked.get(part), part)]
+    if found:
+        more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
+        raise StateMismatchError(
+            f"the {kind} {name} was begun with other settings: {', '.join(found[:SHOWN_DIFFERENCES])}{more}",
+            f"ask for the stored values to go on, or {kind}.name=OTHER to start another {kind}",
+        )
 
 
 def differences(stored: Any, asked: Any, path: str = "") -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 Its queue is bounded. Beyond that it remembers numbers only, and reads those trials from the studies' store when their
 turn comes: the store is the spool, and what is lost with this process is logged by the next one that opens the study.
+A search's spool is its folder.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasctl.errors import NasctlError
+from nasctl.tracking.kept import KeptRun
 from nasctl.tracking.records import Tracker, TrialEntry
 
 QUEUE_LENGTH = 256
@@ -50,7 +52,7 @@ class TrackerWriter:
 
     def __init__(self, tracker: Tracker, patience: float = PATIENCE_SECONDS) -> None:
         self._tracker, self._patience = tracker, patience
-        self._queue: queue.SimpleQueue[tuple[StudyLog, Callable[[], object]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[StudyLog | None, Callable[[], object]] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(QUEUE_LENGTH)
         self._logs: list[StudyLog] = []
         self._warnings: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -86,6 +88,10 @@ class TrackerWriter:
         """End a study, once all of its trials are logged."""
         self._queue.put((log, lambda: self._tracker.end_study(log.id, state, metrics, tags, artifacts)))
 
+    def run(self, run: KeptRun) -> None:
+        """Log a run outside any study, unless the tracker has it."""
+        self._queue.put((None, lambda: run.log(self._tracker)))
+
     def close(self) -> None:
         """Write what is left and end; `busy` tells how long that takes."""
         self._succeeded = time.monotonic()
@@ -104,7 +110,7 @@ class TrackerWriter:
 
     @property
     def lags(self) -> bool:
-        """Whether, after its end, the tracker lacks something that the studies' store has."""
+        """Whether, after its end, the tracker lacks something that the store has."""
         return self._thread.is_alive() or self._skipped > 0
 
     def warnings(self) -> list[str]:
@@ -116,7 +122,8 @@ class TrackerWriter:
     def _write(self) -> None:
         while (item := self._queue.get()) is not None:
             log, call = item
-            self._catch_up(log)
+            if log is not None:
+                self._catch_up(log)
             self._persist(call)
         for log in self._logs:
             self._catch_up(log)
@@ -164,4 +171,4 @@ class TrackerWriter:
         if time.monotonic() - self._warned >= WARN_SECONDS:
             self._warned = time.monotonic()
             name = "" if isinstance(error, NasctlError) else f"{type(error).__name__}: "
-            self._warnings.put(f"the tracker cannot be written, the study goes on: {name}{error}"[:500])
+            self._warnings.put(f"the tracker cannot be written, the work goes on: {name}{error}"[:500])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nasctl.workers.jobs import Executor
 from nasctl.workers.pool import PoolEvent, Told, WorkerReady
-from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Kept, Prune, Start
+from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Kept, Prune, Start, Stop, Stopped
 from nasctl.workers.session import hello
 
 
@@ -45,6 +45,7 @@ class InProcessPool:
         self._executor = Executor(self._start)
         self._work: Generator[Epoch | Done | Failed, bool | None, None] | None = None
         self._pruned: bool | None = None
+        self._stopped = Stopped(None, None)  # what is said where the present job is left
         self._told: deque[PoolEvent] = deque()
         self._idle = False
         self.living = 0
@@ -58,10 +59,17 @@ class InProcessPool:
         """The slot, if it waits for a job."""
         return [0] if self._idle else []
 
-    def send(self, slot: int, message: Job | Keep | Drop | Prune) -> None:
-        """Begin a job, end it early, or settle its weights."""
+    def send(self, slot: int, message: Job | Keep | Drop | Prune | Stop) -> None:
+        """Begin a job, end or leave it early, or settle its weights."""
         if isinstance(message, Job):
             self._idle, self._work, self._pruned = False, self._executor.perform(message), None
+            self._stopped = Stopped(message.job, message.attempt)
+            return
+        if isinstance(message, Stop):
+            if self._work is not None:  # between two epochs
+                self._work.close()
+                self._work, self._idle = None, True
+                self._told.append(Told(slot, self._stopped))
             return
         if isinstance(message, Prune):
             self._pruned = True

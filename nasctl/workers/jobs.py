@@ -19,21 +19,24 @@ from typing import TYPE_CHECKING, Any
 
 from nasctl.errors import MachineError, NasctlError
 from nasctl.files import canonical_json, file_sha256, write_atomically
-from nasctl.specs import RUN, RunSpec
+from nasctl.specs import RUN, SEARCH, RunSpec, SearchSpec
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.workers import noop
 from nasctl.workers.protocol import Done, Drop, Epoch, Failed, FailureReason, Job, JobKind, Keep, Kept, Start
 
 if TYPE_CHECKING:
-    from nasctl.experiments.run import Workplace
+    from nasctl.experiments.run import Resumption, Workplace
 
 MAX_MESSAGE_CHARACTERS, MAX_TRACEBACK_CHARACTERS = 2_000, 20_000
 
 PREDICTIONS = "predictions.jsonl"
 """What an evaluation leaves in its scratch folder: one line per row of dev and test."""
 
+SAMPLES = "samples.json"
+"""What a search leaves in its scratch folder: the samples of its controller, for whoever studies that."""
+
 RESUME = "resume.safetensors"
-"""What a run leaves in its scratch folder, to go on from; gone with the folder once its trial is told."""
+"""What a run or a search leaves in its scratch folder, to go on from; gone with the folder once its result is told."""
 
 HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 """What torch says, in an error of no class of its own, when the host has no memory."""
@@ -71,8 +74,7 @@ class Executor:
         """The job's epochs, then `Done` or `Failed`. Closing the generator stops the job, sending True prunes it."""
         self._job, self._save = job, None
         try:
-            spec = RUN.validate_json(json.dumps(job.spec))
-            result = yield from _told(job, _WORK[job.kind](self, job, spec))
+            result = yield from _told(job, _WORK[job.kind](self, job, spec_of(job)))
             self._save = result.save
             yield Done(job.job, job.attempt, result.record, result.save is not None, rss_bytes())
         except Exception as error:  # noqa: BLE001 - a job's failure is an answer, whatever it is
@@ -99,13 +101,14 @@ class Executor:
 
     def _run(self, job: Job, spec: RunSpec) -> Work:
         run = importlib.import_module("nasctl.experiments.run")
-        place = self._place()
-        path, start = Path(job.scratch) / RESUME, self._start
-        resumption = run.Resumption(path, start.resume_after, start.resume_every)
-        outcome = yield from run.train(spec, place, job.role, resumption)
-        about = {"digest": outcome.record.digest}
-        save = (lambda path: run.save_weights(path, outcome.weights, about)) if outcome.weights else None
-        return Result(outcome.record, save)
+        outcome = yield from run.train(spec, self._place(), job.role, self._resumption(job))
+        return _with_weights(outcome)
+
+    def _search(self, job: Job, spec: SearchSpec) -> Work:
+        searching = importlib.import_module("nasctl.experiments.search")
+        outcome = yield from searching.search(spec, self._place(), self._resumption(job))
+        write_atomically(Path(job.scratch) / SAMPLES, canonical_json(outcome.examined))
+        return _with_weights(outcome)
 
     def _evaluate(self, job: Job, spec: RunSpec) -> Work:
         yield from ()  # no epochs
@@ -115,9 +118,16 @@ class Executor:
         write_atomically(Path(job.scratch) / PREDICTIONS, lines)
         return Result(evaluation.record, None)
 
-    def _noop(self, job: Job, spec: RunSpec) -> Work:
+    def _noop(self, job: Job, spec: RunSpec | SearchSpec) -> Work:
         record = yield from noop.perform(job, spec, self._start.threads)
         return Result(record, lambda path: write_atomically(path, noop.checkpoint(spec)))
+
+    def _resumption(self, job: Job) -> Resumption:
+        run = importlib.import_module("nasctl.experiments.run")
+        made: Resumption = run.Resumption(
+            Path(job.scratch) / RESUME, self._start.resume_after, self._start.resume_every
+        )
+        return made
 
     def _place(self) -> Workplace:
         if self._workplace is None:
@@ -128,9 +138,29 @@ class Executor:
         return self._workplace
 
 
-_WORK: Mapping[JobKind, Callable[[Executor, Job, RunSpec], Work]] = MappingProxyType(
-    {"run": Executor._run, "evaluate": Executor._evaluate, "noop": Executor._noop}  # noqa: SLF001 - its own table
+_WORK: Mapping[JobKind, Callable[[Executor, Job, Any], Work]] = MappingProxyType(
+    {
+        "run": Executor._run,  # noqa: SLF001 - the class's own table
+        "search": Executor._search,  # noqa: SLF001 - as above
+        "evaluate": Executor._evaluate,  # noqa: SLF001 - as above
+        "noop": Executor._noop,  # noqa: SLF001 - as above
+    }
 )
+
+
+def spec_of(job: Job) -> RunSpec | SearchSpec:
+    """What the job is about: a search, or a run; the no-op job takes either. Raises ValueError for what is neither."""
+    searches = job.kind == "search" or (job.kind == "noop" and job.spec.get("kind") == "search")
+    text = json.dumps(job.spec)
+    return SEARCH.validate_json(text) if searches else RUN.validate_json(text)
+
+
+def _with_weights(outcome: Any) -> Result:
+    """The result of a training or a search, whose weights may be none."""
+    run = importlib.import_module("nasctl.experiments.run")
+    about = {"digest": outcome.record.digest}
+    save = (lambda path: run.save_weights(path, outcome.weights, about)) if outcome.weights else None
+    return Result(outcome.record, save)
 
 
 def _told(job: Job, work: Work) -> Generator[Epoch, bool | None, Result]:

@@ -1,15 +1,17 @@
 """The no-op job: an objective that costs nothing, or just time, for tests and benchmarks of the orchestration.
 
-It takes a run's spec and sleeps instead of training; torch is never imported. Options of the job:
+It takes the spec of a run or a search and sleeps instead of training; torch is never imported. Options of the job:
 
 seconds   how long it takes, shared by the epochs (0)
-epochs    how many epochs it tells (1)
+epochs    how many epochs it tells (1); a search tells as many as its spec allows
 value     its result; without one, a smooth function of the spec's hyperparameters with a single maximum
 faults    {job id: {"kind": ..., "attempts": n}}: what goes wrong in the first n attempts (1) of a job
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import platform
@@ -18,26 +20,40 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import nasctl
+from nasctl.cells import spelling
 from nasctl.files import canonical_json, write_atomically
-from nasctl.specs import RunSpec, cells_recorded, run_digest
-from nasctl.tracking.records import PRUNED, EpochRecord, RunRecord
+from nasctl.rng import stream
+from nasctl.spaces import space_named
+from nasctl.spaces.base import Code, SearchSpace, code_text, draw_pool, log_probability, sample
+from nasctl.specs import RunSpec, SearchSpec, cells_recorded, run_digest, search_digest
+from nasctl.tracking.records import PRUNED, EpochRecord, FoundCell, RunRecord
 from nasctl.workers.protocol import Job
 
+PROGRESS = "noop.json"
+"""What a search leaves in its scratch folder after each epoch, to go on from: the epochs told."""
 
-def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
-    """Tell epochs and return a record, as `experiments.run.train` does; role "final" has test metrics, too.
+
+def perform(job: Job, spec: RunSpec | SearchSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
+    """Tell epochs and return a record, as `experiments.run.train` and `experiments.search.search` do."""
+    fault = job.options.get("faults", {}).get(job.job)
+    if fault is not None and job.attempt <= fault.get("attempts", 1):
+        _FAULTS[fault["kind"]]()
+    work = _search(job, spec, threads) if isinstance(spec, SearchSpec) else _run(job, spec, threads)
+    return (yield from work)
+
+
+def _run(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
+    """As a training; role "final" has test metrics, too.
 
     With a checkpoint to evaluate, raises ValueError unless it is that of `spec`, and leaves one prediction per split.
     """
     began = time.monotonic()
-    fault = job.options.get("faults", {}).get(job.job)
-    if fault is not None and job.attempt <= fault.get("attempts", 1):
-        _FAULTS[fault["kind"]]()
     value = float(job.options.get("value", _peak(spec)))
     counts = {"constant_predictions": 0}
     if job.weights is not None:
@@ -74,14 +90,79 @@ def perform(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, boo
         threads=threads,
         backend="noop",
         result_version=spec.result_version,
-        versions={"python": platform.python_version(), "nasctl": nasctl.__version__},
+        versions=_versions(),
         history=tuple(history),
     )
 
 
-def checkpoint(spec: RunSpec) -> str:
-    """What stands for the weights of a no-op run."""
-    return canonical_json({"digest": run_digest(spec)})
+def _search(job: Job, spec: SearchSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
+    """As a search: cells drawn uniformly, with made-up scores; it goes on after the last epoch that it has told."""
+    began, epochs = time.monotonic(), spec.training.epochs
+    space = space_named(spec.space.name, nodes=spec.space.nodes)
+    value, progress = float(job.options.get("value", 0.5)), Path(job.scratch) / PROGRESS
+    resumed, history = 0, list[EpochRecord]()
+    if progress.exists():
+        left = json.loads(progress.read_text("utf-8"))
+        resumed, history = left["resumed"] + 1, [EpochRecord(**epoch) for epoch in left["history"]]
+    before = history[-1].seconds if history else 0.0
+    for epoch in range(len(history) + 1, epochs + 1):
+        time.sleep(float(job.options.get("seconds", 0.0)) / epochs)
+        code = sample(space, stream(spec.training.seed, "noop", epoch))
+        told = EpochRecord(
+            epoch,
+            1.0 / epoch,
+            {spec.metric: value * epoch / epochs},
+            before + time.monotonic() - began,
+            {"reward": value * epoch / epochs, "entropy": 13.0 / epoch, "new": 1.0},
+            code_text(code),
+        )
+        history.append(told)
+        text = canonical_json({"resumed": resumed, "history": [asdict(each) for each in history]})
+        write_atomically(progress, text)
+        yield told
+    count = min(spec.found.count, space.size() or spec.found.count)
+    cells = [_made_up(space, code) for code in draw_pool(space, count, spec.training.seed)]
+    write_atomically(Path(job.scratch) / "samples.json", canonical_json([asdict(cell) for cell in cells]))
+    return RunRecord(
+        digest=search_digest(spec),
+        role=job.role,
+        state="finished",
+        reason="",
+        metric=spec.metric,
+        value=value,
+        dev={spec.metric: value},
+        test={},
+        epochs=epochs,
+        best_epoch=epochs,
+        parameters=0,
+        cells=(),
+        seconds={"train": before + time.monotonic() - began},
+        memory={},
+        counts={"resumed": resumed},
+        device="cpu",
+        threads=threads,
+        backend="noop",
+        result_version=spec.result_version,
+        versions=_versions(),
+        history=tuple(history),
+        found=tuple(cells),
+    )
+
+
+def _made_up(space: SearchSpace, code: Code) -> FoundCell:
+    """A cell of the space with a score that follows from its code."""
+    text = spelling.spelled(space.decode(code))
+    score = hashlib.sha256(code_text(code).encode()).digest()[0] / 256
+    return FoundCell(code_text(code), text, spelling.digest_of(text), log_probability(space, code), score)
+
+
+def checkpoint(spec: RunSpec | SearchSpec) -> str:
+    """What stands for the weights of a no-op run or search."""
+    return canonical_json({"digest": search_digest(spec) if isinstance(spec, SearchSpec) else run_digest(spec)})
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "nasctl": nasctl.__version__}
 
 
 def _peak(spec: RunSpec) -> float:

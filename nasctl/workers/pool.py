@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from nasctl.workers.protocol import Done, Drop, Epoch, Failed, Hello, Job, Keep, Kept, Prune, Stopped
+from nasctl.workers.protocol import Done, Drop, Epoch, Failed, Hello, Job, Keep, Kept, Prune, Stop, Stopped
 
 LossReason = Literal["crashed", "silent", "stuck", "protocol", "device"]
 """Why a worker was lost: it ended by itself, gave no sign of life, made no progress, spoke nonsense, or its GPU is
@@ -93,8 +93,8 @@ class Pool(Protocol):
     def idle(self) -> Sequence[int]:
         """The slots that wait for a job."""
 
-    def send(self, slot: int, message: Job | Keep | Drop | Prune) -> None:
-        """Tell a slot's worker. If it is dead, `WorkerLost` follows."""
+    def send(self, slot: int, message: Job | Keep | Drop | Prune | Stop) -> None:
+        """Tell a slot's worker. If it is dead, `WorkerLost` follows; one that stops is replaced."""
 
     def events(self, timeout: float) -> list[PoolEvent]:
         """What has happened since the last call; waits up to `timeout` seconds for something to happen.

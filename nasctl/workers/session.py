@@ -56,6 +56,7 @@ class Session:
         self._sender = Sender(outward)
         self._inbox: queue.SimpleQueue[Message | ProtocolError | None] = queue.SimpleQueue()
         self._stopping = False
+        self._asks = self._alone = False  # whether it has asked about weights, and whether nobody answers any more
         self._beat, self._grace = BEAT_SECONDS, GRACE_SECONDS
         self._at: Job | None = None
         self._pruned: tuple[str, int] | None = None  # the job and attempt that the scheduler has given up
@@ -82,15 +83,18 @@ class Session:
 
     def _converse(self) -> None:
         executor: Executor | None = None
-        while (message := self._inbox.get()) is not None:
+        while (message := self._next()) is not None:
             match message:
                 case Start() if executor is None:
                     executor = self._start(message)
                 case Job() if executor is not None and not self._stopping:
                     self._work(executor, message)
                 case Keep() | Drop() if executor is not None:
+                    self._asks = False
                     if (answer := executor.settle(message)) is not None:
                         self._sender.send(answer)
+                    if self._stopping:
+                        break
                 case Job() if self._stopping:
                     break  # it was on its way when the stop came
                 case ProtocolError():
@@ -99,6 +103,12 @@ class Session:
                     raise ProtocolError(f"a {message.type} message has no place here")
         unfinished = self._at
         self._sender.send(Stopped(*((unfinished.job, unfinished.attempt) if unfinished else (None, None))))
+
+    def _next(self) -> Message | ProtocolError | None:
+        """What comes next, None after a stop; what becomes of weights is waited for as long as somebody may say it."""
+        while (message := self._inbox.get()) is None and self._asks and not self._alone:
+            pass
+        return message
 
     def _start(self, start: Start) -> Executor:
         if start.protocol != PROTOCOL:
@@ -119,12 +129,14 @@ class Session:
                 while True:
                     message = told.send(answer)
                     self._sender.send(message)
+                    self._asks = message.type == "done"
                     if self._stopping and message.type == "epoch":
                         return
                     answer = self._pruned == (job.job, job.attempt)
         self._at = None
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self._alone = True
         self._stop()
 
     def _stop(self) -> None:
@@ -140,6 +152,7 @@ class Session:
             self._inbox.put(error)
         except OSError:  # a beat that nobody hears
             pass
+        self._alone = True
         self._stop()
         time.sleep(self._grace)
         _end_group()

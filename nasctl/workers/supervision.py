@@ -112,8 +112,8 @@ class ProcessPool:
         """The slots that wait for a job."""
         return [number for number, worker in self._workers.items() if worker.state == "idle"]
 
-    def send(self, slot: int, message: Job | Keep | Drop | Prune) -> None:
-        """Tell a slot's worker. If it is dead, `WorkerLost` follows."""
+    def send(self, slot: int, message: Job | Keep | Drop | Prune | Stop) -> None:
+        """Tell a slot's worker. If it is dead, `WorkerLost` follows; one that stops is replaced."""
         worker = self._workers.get(slot)
         if worker is None:  # it has ended since, and its loss was told
             return
@@ -237,6 +237,8 @@ class ProcessPool:
             self._settled(worker)
         elif isinstance(told, Failed):
             self._retire(worker)
+        elif isinstance(told, Stopped):
+            worker.state = "ending"
 
     def _blamed(self, gpu: str, told: Epoch | Done | Kept | Failed | Stopped) -> list[PoolEvent]:
         """Whether a GPU is to blame for what its worker says, and lost with that."""

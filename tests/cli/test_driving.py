@@ -18,7 +18,7 @@ from nasctl.cli import progress
 from nasctl.cli import studies as module
 from nasctl.errors import FailedTrialsError, StateMismatchError
 from nasctl.tuning.events import TrialEnded
-from nasctl.tuning.folders import Command, StudyFolder
+from nasctl.tuning.folders import Command, DrivenFolder
 from nasctl.tuning.owners import process_of
 from nasctl.workers.logs import marker
 
@@ -112,7 +112,7 @@ def test_a_driven_study_is_stopped(nasctl, tmp_path, now, code):
 
 def test_only_the_process_that_was_recorded_is_sent_a_signal(nasctl, tmp_path):
     with driven(tmp_path / "runs", trials=500) as process:
-        folder = StudyFolder(tmp_path / "runs", "s")
+        folder = DrivenFolder(tmp_path / "runs", "s")
         owner = folder.owner()
         assert process_of(owner).pid == process.pid
         others = {
@@ -177,7 +177,7 @@ def test_a_stopped_study_goes_on_by_its_own_command(nasctl, tmp_path, monkeypatc
     assert nothing.stderr.startswith("no study in ")
     more = nasctl("resume", STUDY, "trials=4", "--json")
     assert json.loads(more.stdout)["trials"] == 4
-    assert StudyFolder(tmp_path / "runs", STUDY).command().overrides[-1] == "trials=4"
+    assert DrivenFolder(tmp_path / "runs", STUDY).command().overrides[-1] == "trials=4"
 
     other = nasctl("resume", STUDY, "training.epochs=2")
     assert other.exit_code == 3
@@ -192,7 +192,7 @@ def test_without_its_command_a_study_is_not_resumed(nasctl, root):
     unknown = nasctl("resume", "s")
     assert unknown.exit_code == 3
     assert "how s was asked for is not recorded (command.json)" in unknown.stderr
-    folder = StudyFolder(root, "s")
+    folder = DrivenFolder(root, "s")
     folder.describe({}, "", Command("tune", ("sweep=demo",), (), "/nowhere"))
     gone = nasctl("resume", "s")
     assert gone.exit_code == 3
@@ -274,7 +274,7 @@ def test_logs_are_followed_until_nobody_drives_the_study(nasctl, log, root):
     began = threading.Event()
 
     def work():
-        folder = StudyFolder(root, "s")  # a lock belongs to its thread
+        folder = DrivenFolder(root, "s")  # a lock belongs to its thread
         folder.acquire()
         began.set()
         time.sleep(0.5)

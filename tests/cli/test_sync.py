@@ -11,7 +11,7 @@ import pytest
 from nasctl.cli import studies as module
 from nasctl.errors import MachineError
 from nasctl.tracking.store import MlflowTracker
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 
 pytestmark = pytest.mark.timeout(900)  # whoever comes first imports torch and MLflow
 
@@ -67,7 +67,7 @@ def test_a_lost_mlflow_database_costs_nothing(nasctl, store, mlflow_database, no
     near = nasctl("sync", "demo-sick-svd-bov")
     assert near.exit_code == 2
     assert f"did you mean {STUDY}?" in near.stderr
-    folder = StudyFolder(store, STUDY)
+    folder = DrivenFolder(store, STUDY)
     folder.acquire()
     named, every = nasctl("sync", STUDY), nasctl("sync")
     folder.release()

@@ -11,12 +11,12 @@ import pytest
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.files import file_sha256
 from nasctl.tuning import folders
-from nasctl.tuning.folders import Kept, StudyFolder, check_room
+from nasctl.tuning.folders import Kept, DrivenFolder, check_room
 
 
 @pytest.fixture
 def folder(tmp_path):
-    made = StudyFolder(tmp_path, "s")
+    made = DrivenFolder(tmp_path, "s")
     yield made
     made.release()
 
@@ -24,18 +24,18 @@ def folder(tmp_path):
 def test_a_study_has_one_scheduler(tmp_path, folder):
     folder.acquire()
     with pytest.raises(StateMismatchError, match=rf"driven by another scheduler: process {os.getpid()} on .*, since 2"):
-        StudyFolder(tmp_path, "s").acquire()
-    StudyFolder(tmp_path, "other").acquire()
+        DrivenFolder(tmp_path, "s").acquire()
+    DrivenFolder(tmp_path, "other").acquire()
     folder.release()
-    again = StudyFolder(tmp_path, "s")
+    again = DrivenFolder(tmp_path, "s")
     again.acquire()
     again.release()
 
 
 def test_the_lock_of_a_dead_scheduler_is_taken_over(tmp_path, folder):
     script = (
-        "import sys, os, signal; from pathlib import Path; from nasctl.tuning.folders import StudyFolder\n"
-        "mine = StudyFolder(Path(sys.argv[1]), 's'); mine.acquire(); print('mine', flush=True); sys.stdin.read()"
+        "import sys, os, signal; from pathlib import Path; from nasctl.tuning.folders import DrivenFolder\n"
+        "mine = DrivenFolder(Path(sys.argv[1]), 's'); mine.acquire(); print('mine', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
             check_room(root, 0)
         assert "\n" not in str(raised.value)
         with pytest.raises(MachineError, match="cannot be written"):
-            StudyFolder(root, "s").acquire()
+            DrivenFolder(root, "s").acquire()
 
 
 def test_a_disk_without_room_is_refused_before_anything_starts(tmp_path, monkeypatch):

@@ -17,9 +17,10 @@ from nasctl.errors import StateMismatchError, UsageError
 from nasctl.specs import Choice, FloatRange, IntRange, StudySpec
 from nasctl.tuning.driven import DrivenStudy
 from nasctl.tuning.events import JobStarted
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.known import KnownRuns
 from nasctl.tuning.study import StudyStore, TrialStore
+from nasctl.workers.jobs import spec_of
 
 FEW = (("batch_size", Choice("choice", (16, 32, 64))), ("loss", Choice("choice", ("mae", "mse"))))
 """A space in which runs repeat themselves: some trials wait for others, or are told what is known."""
@@ -35,7 +36,7 @@ def played(root: Path, spec: StudySpec, *, slots: int, order_of: random.Random, 
     for kill in (*kills, None):
         store = StudyStore(database(root))
         trials = TrialStore(store, replace(spec, in_flight=slots))
-        driven = DrivenStudy(order(trials.spec), trials, StudyFolder(root, spec.name), KnownRuns(store), None)
+        driven = DrivenStudy(order(trials.spec), trials, DrivenFolder(root, spec.name), KnownRuns(store), None)
         list(driven.begin())
         out = []
         while trials.totals.trials < spec.trials and (kill is None or ends < kill):
@@ -44,10 +45,10 @@ def played(root: Path, spec: StudySpec, *, slots: int, order_of: random.Random, 
             if out:
                 task = out.pop(order_of.randrange(len(out)))
                 ends += 1
-                if task.asked.number in failing:
+                if task.number in failing:
                     list(driven.fail(task, {"reason": "exception", "detail": "it fails"}))
                 else:
-                    list(driven.complete(task, noop_record(task.asked.run), 0, None))
+                    list(driven.complete(task, noop_record(spec_of(driven.job(task))), 0, None))
             list(driven.settle())
         found = [trials.ended(number) for number in range(len(trials.outcomes))] if kill is None else []
         store.close()
@@ -81,7 +82,7 @@ def test_a_generation_begins_when_the_one_before_has_ended(tmp_path):
     spec, out = deterministic(9), []
     store = StudyStore(database(tmp_path))
     trials = TrialStore(store, spec)
-    driven = DrivenStudy(order(spec), trials, StudyFolder(tmp_path, "s"), KnownRuns(store), None)
+    driven = DrivenStudy(order(spec), trials, DrivenFolder(tmp_path, "s"), KnownRuns(store), None)
     list(driven.begin())
     for expected in (4, 4, 1):
         while (task := driven.next_task()) is not None:
@@ -90,7 +91,7 @@ def test_a_generation_begins_when_the_one_before_has_ended(tmp_path):
         while out:
             assert driven.next_task() is None
             task = out.pop()
-            list(driven.complete(task, noop_record(task.asked.run), 0, None))
+            list(driven.complete(task, noop_record(spec_of(driven.job(task))), 0, None))
             list(driven.settle())
     store.close()
 

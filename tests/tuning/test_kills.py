@@ -262,7 +262,7 @@ def test_a_disk_that_fills_up_leaves_a_study_that_goes_on(tmp_path):
         fill = small / "fill"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("nasctl.tuning.folders.SPARE_BYTES", 0)
-            patch.setattr("nasctl.tuning.scheduler.trial_bytes", lambda _: 0)
+            patch.setattr("nasctl.tuning.driven.trial_bytes", lambda _: 0)
             with pytest.raises(MachineError, match=r"disk|space"):
                 drive_until_full(small, fill)
             fill.unlink()

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from nasctl.tuning.folders import Owner, StudyFolder
+from nasctl.tuning.folders import Owner, DrivenFolder
 from nasctl.tuning.owners import living, lock_holders
 
 
@@ -24,7 +24,7 @@ def test_the_owner_of_a_study_is_a_living_process():
 
 
 def test_who_holds_a_lock_is_seen_even_once_its_file_is_gone(tmp_path):
-    folder = StudyFolder(tmp_path, "s")
+    folder = DrivenFolder(tmp_path, "s")
     assert lock_holders(tmp_path) == {}
     folder.acquire()
     assert lock_holders(tmp_path) == {"s": {os.getpid()}}

@@ -13,7 +13,7 @@ from nasctl.cli.verify import _shown
 from nasctl.errors import UsageError
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tuning.events import TrialEnded
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.promises import PROMISES, verify
 from nasctl.tuning.study import StudyStore
 
@@ -36,7 +36,7 @@ class Store:
         shutil.copytree(original, root)
         self.root, self.tracker = root, MemoryTracker()
         self.tracker._runs, self.tracker._parents = dict(tracker._runs), dict(tracker._parents)
-        self.folder = StudyFolder(root, "s")
+        self.folder = DrivenFolder(root, "s")
 
     def sql(self, text, *values):
         with closing(sqlite3.connect(self.root / "studies.db")) as connection:

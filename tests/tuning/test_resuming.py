@@ -15,7 +15,7 @@ from studies import database, finals, process_pool, scheduler, tiny_order
 from nasctl.experiments.run import Workplace, train
 from nasctl.tracking.records import RECORD
 from nasctl.tuning.events import EpochEnded, JobRepeated, TrialEnded, WorkerStarted
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.study import StudyStore
 
 TRAINING = {"epochs": 20, "patience": 20, "learning_rate": 0.002}
@@ -41,10 +41,10 @@ def check(root, record):
         whole.record.digest,
     )
     assert record.counts == {**whole.record.counts, "resumed": 1}
-    kept = load_file(StudyFolder(root, "s").checkpoint)
+    kept = load_file(DrivenFolder(root, "s").checkpoint)
     assert kept.keys() == whole.weights.keys()
     assert all(kept[name].equal(whole.weights[name]) for name in kept)
-    assert not StudyFolder(root, "s").scratch("0").exists()
+    assert not DrivenFolder(root, "s").scratch("0").exists()
 
 
 def test_a_killed_worker(tmp_path):
@@ -89,7 +89,7 @@ def test_a_command_that_has_ended_goes_on(tmp_path, number):
                     process.send_signal(number)
     psutil.wait_procs(workers, 10)
     assert process.returncode in {-signal.SIGKILL, 143}
-    assert (StudyFolder(tmp_path, "s").scratch("0") / "resume.safetensors").exists()
+    assert (DrivenFolder(tmp_path, "s").scratch("0") / "resume.safetensors").exists()
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     told = [json.loads(line) for line in again.stdout.splitlines()]
     resumed = [event["epoch"]["epoch"] for event in told if event["event"] == "EpochEnded"]

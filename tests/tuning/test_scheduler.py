@@ -23,7 +23,7 @@ from nasctl.files import write_atomically
 from nasctl.specs import Choice, FloatRange
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.tags import ATTEMPTS, BEST_TRIAL, DIGEST, DUPLICATE_OF, STATE
-from nasctl.tuning import scheduler as scheduling
+from nasctl.tuning import driven
 from nasctl.tuning.driven import StudyOrder
 from nasctl.tuning.events import (
     BestChanged,
@@ -35,7 +35,7 @@ from nasctl.tuning.events import (
     Warned,
     WorkerStarted,
 )
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.study import StudyStore, TrialStore
 from nasctl.workers import noop
 
@@ -64,7 +64,7 @@ def test_a_study_has_exactly_as_many_trials_as_wanted_and_one_final_evaluation(t
     assert final.final.test == {"pearson": values[final.best]}
     assert all(not event.record.test for event in ended(events).values())
     assert of(BestChanged, events)[-1].number == final.best
-    folder = StudyFolder(tmp_path, "s")
+    folder = DrivenFolder(tmp_path, "s")
     assert folder.checkpoint.read_text() == noop.checkpoint(best_run(tmp_path, final.best))
     assert json.loads(folder.predictions.read_text().splitlines()[1])["split"] == "test"
     assert (folder.path / "config.yaml").read_text() == "study: s\n"
@@ -89,12 +89,12 @@ def best_run(root, number, name="s"):
 
 def test_a_finished_study_does_nothing_and_returns_the_same_again(tmp_path):
     first = finals(drive(tmp_path, [order(study())]))["s"]
-    checkpoint = StudyFolder(tmp_path, "s").checkpoint.stat().st_mtime_ns
+    checkpoint = DrivenFolder(tmp_path, "s").checkpoint.stat().st_mtime_ns
     tracker = MemoryTracker()
     events = drive(tmp_path, [order(study())], tracker=tracker)
     assert [type(event) for event in events] == [StudyStarted, StudyEnded]
     assert events[-1] == first
-    assert StudyFolder(tmp_path, "s").checkpoint.stat().st_mtime_ns == checkpoint
+    assert DrivenFolder(tmp_path, "s").checkpoint.stat().st_mtime_ns == checkpoint
     assert children(tracker) == dict.fromkeys(range(6), "finished")  # an empty tracker is filled again
     assert next(tracker.runs("study")).tags[STATE] == "finished"
 
@@ -254,7 +254,7 @@ def test_what_no_repetition_mends_ends_the_study_at_once(tmp_path, monkeypatch, 
 def test_a_lost_checkpoint_is_made_again_and_must_have_the_same_score(tmp_path):
     first = finals(drive(tmp_path, [order(study(trials=4))]))["s"]
     forget_final(tmp_path)
-    StudyFolder(tmp_path, "s").checkpoint.write_text("something else")
+    DrivenFolder(tmp_path, "s").checkpoint.write_text("something else")
     events = drive(tmp_path, [order(study(trials=4))])
     assert [(event.purpose, event.number) for event in of(JobStarted, events)] == [
         ("again", first.best),
@@ -263,7 +263,7 @@ def test_a_lost_checkpoint_is_made_again_and_must_have_the_same_score(tmp_path):
     assert any("is lost: it is trained again" in event.message for event in of(Warned, events))
     assert finals(events)["s"].final.test == first.final.test
     forget_final(tmp_path)
-    StudyFolder(tmp_path, "s").checkpoint.unlink()
+    DrivenFolder(tmp_path, "s").checkpoint.unlink()
     with pytest.raises(StateMismatchError, match="trained again, because its checkpoint is lost"):
         drive(tmp_path, [order(study(trials=4), value=0.123)])
 
@@ -312,7 +312,7 @@ def test_never_more_than_the_wanted_number_are_in_flight(tmp_path):
     orders = [order(study("a", 4, in_flight=1)), order(study("b", 4, in_flight=2, sampler=TPE))]
     with scheduler(tmp_path, orders) as driver:
         for event in driver.run():
-            for each in driver._studies:
+            for each in driver._driven:
                 assert each.busy + each._waiting <= each.spec.in_flight
             assert isinstance(event, object)
 
@@ -342,7 +342,7 @@ def test_a_changed_study_is_refused_and_let_go_of(tmp_path):
 
 
 def test_a_full_disk_is_refused_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduling, "trial_bytes", lambda _: 10**18)
+    monkeypatch.setattr(driven, "trial_bytes", lambda _: 10**18)
     with pytest.raises(MachineError, match="MB are needed"):
         drive(tmp_path, [order(study())])
     assert not (tmp_path / "studies").exists()
@@ -382,18 +382,20 @@ def test_a_checkpoint_with_another_score_is_warned_of(tmp_path, monkeypatch):
 
 def test_a_training_study_asks_for_runs_and_an_evaluation(tmp_path):
     whole = StudyOrder(study(trials=1), "")
-    from nasctl.tuning.driven import DrivenStudy, Task
+    from nasctl.tuning.driven import DrivenStudy
     from nasctl.tuning.known import KnownRuns
+    from nasctl.tuning.work import Task
+    from nasctl.workers.jobs import spec_of
 
     store = StudyStore(database(tmp_path))
     trials = TrialStore(store, whole.spec)
-    driven = DrivenStudy(whole, trials, StudyFolder(tmp_path, "s"), KnownRuns(store), None)
+    driven = DrivenStudy(whole, trials, DrivenFolder(tmp_path, "s"), KnownRuns(store), None)
     list(driven.begin())
     task = driven.next_task()
     job = driven.job(task)
     assert (job.kind, job.role, job.job, job.attempt, job.weights) == ("run", "trial", "s/0", 1, None)
     assert job.scratch == str(tmp_path / "studies" / "s" / "scratch" / "0")
-    record = noop_record(task.asked.run)
+    record = noop_record(spec_of(job))
     keep = driven.answer(task, job, record, weights=True)
     assert keep.path == str(driven._folder.trial_checkpoint(0))
     write_atomically(driven._folder.trial_checkpoint(0), "weights")
@@ -403,7 +405,7 @@ def test_a_training_study_asks_for_runs_and_an_evaluation(tmp_path):
     list(driven.settle())
     final = driven.next_task()
     job = driven.job(final)
-    assert final == Task("final", task.asked)
+    assert final == Task("final", 0, task.params, 1, whole=False)
     assert (job.kind, job.role, job.job, job.record) == ("evaluate", "final", "s/final", record)
     assert job.weights == str(driven._folder.checkpoint)
     store.close()

@@ -82,7 +82,7 @@ def test_studies_go_on_and_nothing_is_missing_afterwards(tmp_path, server, monke
 
     tracker = MlflowTracker(server.url, "unused", "nasctl")
     warnings = drive(tmp_path, tracker, "t", server.stop)  # it goes in the middle, and does not come back
-    assert warnings[-1] == "the tracker lacks some trials; nasctl sync completes it"
+    assert warnings[-1] == "the tracker lacks some of it; nasctl sync completes it"
 
     server.start()
     tracker = MlflowTracker(server.url, "unused", "nasctl")

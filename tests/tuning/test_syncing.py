@@ -14,7 +14,7 @@ from nasctl.tracking.late import LateTracker
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tuning import writer
 from nasctl.tuning.events import TrialEnded, Warned
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.study import StudyStore
 from nasctl.tuning.syncing import sync_study
 
@@ -151,7 +151,7 @@ def test_how_a_study_was_left_is_known_again(tmp_path):
 
 def test_nobody_else_may_be_driving_it(tmp_path):
     drive(tmp_path, [order(study(trials=1))])
-    other = StudyFolder(tmp_path, "s")
+    other = DrivenFolder(tmp_path, "s")
     other.acquire()
     with pytest.raises(StateMismatchError, match="is driven by another scheduler"):
         sync(tmp_path, MemoryTracker())
@@ -173,7 +173,7 @@ def test_of_a_damaged_study_nothing_is_deleted(tmp_path):
 
 def test_a_lost_folder_leaves_what_the_database_knows(tmp_path):
     drive(tmp_path, [order(study(trials=1))])
-    StudyFolder(tmp_path, "s").config.unlink()
+    DrivenFolder(tmp_path, "s").config.unlink()
     tracker = MemoryTracker()
     sync(tmp_path, tracker)
     (config,) = tracker.configs.values()

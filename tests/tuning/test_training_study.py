@@ -10,7 +10,7 @@ from nasctl.specs import Choice, FloatRange
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tuning.driven import StudyOrder
 from nasctl.tuning.events import TrialEnded
-from nasctl.tuning.folders import StudyFolder
+from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.study import StudyStore
 
 SPACE = (
@@ -33,7 +33,7 @@ def test_a_tiny_study_trains_and_tests_its_best_trial(tmp_path):
     assert len(best.history) == 2
     assert final.final.dev == best.dev  # the checkpoint is the best trial's
     assert set(final.final.test) == {"pearson", "spearman"}
-    folder = StudyFolder(tmp_path, "s")
+    folder = DrivenFolder(tmp_path, "s")
     with safe_open(folder.checkpoint, framework="numpy") as file:
         assert file.metadata() == {"digest": best.digest}
     rows = [json.loads(line) for line in folder.predictions.read_text().splitlines()]

@@ -132,7 +132,7 @@ def test_a_tracker_that_comes_back_misses_nothing(quick):
     assert logged(tracker)[0] == [0, 1, 2]
     assert not writer.lags
     (warning,) = writer.warnings()  # one in ten seconds, however often it failed
-    assert "the study goes on: ConnectionError" in warning
+    assert "the work goes on: ConnectionError" in warning
 
 
 def test_a_tracker_that_stays_away_is_left_behind(quick):
@@ -207,4 +207,4 @@ def test_our_own_errors_are_warned_of_in_their_own_words(quick):
     writer.begin(study)
     writer.trial(study, entry(0))
     finish(writer)
-    assert writer.warnings() == ["the tracker cannot be written, the study goes on: the tracking store is full"]
+    assert writer.warnings() == ["the tracker cannot be written, the work goes on: the tracking store is full"]

@@ -25,15 +25,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nasctl import faults
 from nasctl.data.metrics import METRICS
-from nasctl.errors import MachineError, StateMismatchError
+from nasctl.errors import MachineError
 from nasctl.rng import stream_seed
 from nasctl.samplers import HyperbandPruner, MedianPruner, NoPruner, PrunerSpec, RandomSampler, SamplerSpec
 from nasctl.specs import STUDY, Choice, Domain, FloatRange, StudySpec, study_identity
 from nasctl.tracking.records import FINAL_STATES, RECORD, RunRecord
 from nasctl.tuning.study.store import StudyStore, database_errors, read_ended, state_and_values
-from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, counted, differences, is_better
-
-SHOWN_DIFFERENCES = 3
+from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, check_identity, counted, is_better
 
 
 class TrialStore:
@@ -180,15 +178,7 @@ class TrialStore:
         id_ = self._rdb.get_study_id_from_name(name)
         stored = self._rdb.get_study_user_attrs(id_)
         if "identity" in stored:
-            before = stored["identity"]
-            parts = sorted({*before, *identity}, reverse=True)  # space before run: a changed one shows in both
-            found = [text for part in parts for text in differences(before.get(part), identity.get(part), part)]
-            if found:
-                more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
-                raise StateMismatchError(
-                    f"the study {name} was begun with other settings: {', '.join(found[:SHOWN_DIFFERENCES])}{more}",
-                    "ask for the stored values to go on, or study.name=OTHER to start another study",
-                )
+            check_identity("study", name, stored["identity"], identity)
         versions = {"python": platform.python_version()}
         versions |= {package: importlib.metadata.version(package) for package in ("nasctl", "optuna", "torch")}
         wanted = {

@@ -1,0 +1,60 @@
+"""The searches of a store, looked at from outside: how far each is, and whether the tracker has those that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasctl.tracking.found import FOLDER, FoundSearch, read_search
+from nasctl.tracking.records import StoredRun, Tracker
+from nasctl.tracking.tags import DIGEST, NAME
+from nasctl.tuning.agreement import same
+from nasctl.tuning.folders import IDENTITY, DrivenFolder
+from nasctl.tuning.owners import living
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """A search that has begun; `found` is None until it is over, `owner` "" while nobody drives it."""
+
+    name: str
+    owner: str
+    found: FoundSearch | None
+
+    @property
+    def state(self) -> str:
+        """In the words that studies have: running, finished or stopped."""
+        return "running" if self.owner else "stopped" if self.found is None else "finished"
+
+
+def searches(root: Path) -> Sequence[SearchProgress]:
+    """Every search that has begun, by name. Raises StateMismatchError for a record that is none."""
+    begun = sorted(path.parent for path in (root / FOLDER).glob(f"*/{IDENTITY}"))
+    return tuple(
+        SearchProgress(path.name, living(DrivenFolder(root, path.name, "search").owner()), read_search(path))
+        for path in begun
+    )
+
+
+def search_disagreements(search: FoundSearch, tracker: Tracker) -> Iterator[tuple[str, bool]]:
+    """Where a tracker's run of a search that is over differs from its record, and whether that is only lacking."""
+    runs = [run for run in tracker.runs("search", {NAME: search.name}) if run.state != "running"]
+    if not runs:
+        yield "MLflow has nothing of it", True
+    elif len(runs) > 1:
+        yield f"MLflow has {len(runs)} runs of it", False
+    else:
+        yield from ((text, False) for text in _unlike(runs[0], search))
+
+
+def _unlike(run: StoredRun, search: FoundSearch) -> Iterator[str]:
+    record = search.entry.record
+    if run.tags.get(DIGEST) != record.digest:
+        yield f"MLflow has it as the search {run.tags.get(DIGEST)}, it is {record.digest}"
+    if run.state != record.state:
+        yield f"MLflow has it as {run.state}, it is {record.state}"
+    if not same(run.metrics.get("value"), record.value):
+        yield f"MLflow has the value {run.metrics.get('value')}, it is {record.value}"
+    if run.params != {name: str(value) for name, value in search.entry.params.items()}:
+        yield "MLflow has other parameters"
