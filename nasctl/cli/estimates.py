@@ -8,6 +8,8 @@ from nasctl.cells.spelling import LSTM, cell_of
 from nasctl.cli.text import counted, size
 from nasctl.errors import MachineError
 from nasctl.models import MODELS
+from nasctl.spaces import space_named
+from nasctl.spaces.sharing import shared_weights, sharing
 from nasctl.specs import Choice
 from nasctl.tuning.folders import trial_bytes
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from nasctl.config.settings import Settings
     from nasctl.experiments.pools import Cells
 
-__all__ = ["check_memory", "run_bytes", "study_bytes", "widest", "worker_memory"]
+__all__ = ["check_memory", "run_bytes", "search_bytes", "study_bytes", "widest", "worker_memory"]
 
 DATABASE_BYTES = 2_000_000
 """Both databases, empty."""
@@ -45,6 +47,19 @@ def study_bytes(settings: Settings, cells: Cells, trials: int, workers: int) -> 
     """An upper estimate of the disk that a study needs: databases, checkpoints, and one to go on from per worker."""
     databases = DATABASE_BYTES + trials * trial_bytes(settings.training.epochs)
     return databases + ((1 + RESUME_COPIES) * workers + 1) * _checkpoint_bytes(settings, cells)
+
+
+def search_bytes(settings: Settings) -> int:
+    """An upper estimate of the disk that a search needs: its epochs, its checkpoint, and one to go on from."""
+    shared = FLOAT_BYTES * max(MODELS[settings.model.name].layers, 1) * 2 * _shared(settings)
+    return DATABASE_BYTES + trial_bytes(settings.training.epochs) + (2 + RESUME_COPIES) * shared
+
+
+def _shared(settings: Settings) -> int:
+    """The numbers of one direction of the shared weights, in the widest layer that is asked for."""
+    width = max(settings.training.hidden)
+    space = sharing(space_named(settings.search.space.name, nodes=settings.search.space.nodes))
+    return shared_weights(space).parameters(min(8 * width, WIDEST_INPUT), width)
 
 
 def worker_memory(settings: Settings, cells: Cells) -> int:

@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 COMMANDS: Mapping[str, str] = {
     "baseline": "nasctl.cli.baseline:baseline",
+    "search": "nasctl.cli.search:search",
     "tune": "nasctl.cli.tune:tune",
     "train": "nasctl.cli.train:train",
     "report": "nasctl.cli.report:report",
@@ -118,7 +119,8 @@ def _help_hint(error: click.ClickException) -> str:
 EXAMPLES = """
 nasctl baseline sweep=demo               an LSTM study on generated pairs
 nasctl baseline dataset=sick embedding=glove model=esim trials=100
-nasctl tune sweep=demo cell=random       a study of cells drawn at random
+nasctl search search=demo                cells found by sharing weights
+nasctl tune sweep=demo cell=searched     a study of the cells found
 nasctl train --paper blm/glove/L/sick    one run with the paper's settings
 nasctl report                            what ran, beside the paper's numbers
 nasctl ui                                every run in the browser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,11 @@ def _training(*_: object) -> tuple[dict[str, Any], str]:
     return {}, "as under training"
 
 
-_SOURCES = {"best": _best, "paper": _paper, "training": _training}
+_SOURCES: Mapping[str, Callable[[Settings, Stores], tuple[dict[str, Any], str]]] = {
+    "best": _best,
+    "paper": _paper,
+    "training": _training,
+}
 
 
 def _begun(folder: Path) -> dict[str, Any] | None:

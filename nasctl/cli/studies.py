@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from nasctl.cli.driving import check_common, drive, slots
 from nasctl.cli.options import compositions, show_configurations
-from nasctl.cli.stores import Stores, stores_of, tracker_for_studies
+from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns
 from nasctl.errors import StateMismatchError, UsageError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from nasctl.tuning.driven import StudyOrder
     from nasctl.tuning.events import StudyEnded
     from nasctl.tuning.folders import Command
-    from nasctl.workers.pool import Pool
 
 __all__ = ["run_again", "run_studies"]
 
@@ -68,7 +67,7 @@ def run_studies(
 
         for one in asked:
             space = _space(one.settings, one.cells, None)
-            show(study_plan(one.settings, one.cells, space, one.trials, _slots(one.settings)), as_json=as_json)
+            show(study_plan(one.settings, one.cells, space, one.trials, slots(one.settings)), as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(asked, shlex.join(["nasctl", command, *flags, *overrides]), as_json=as_json)
@@ -132,13 +131,6 @@ def _check_command(command: str, cell: str) -> None:
         )
 
 
-def _slots(settings: Settings) -> int:
-    """How many jobs run at a time."""
-    from nasctl.workers.local import local_slots  # noqa: PLC0415 - --help need not pay for it
-
-    return 1 if settings.pool == "inprocess" else len(local_slots(settings.workers, settings.device, os.environ))
-
-
 def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[str, Domain], ...]:
     from nasctl.config.space import expand_space  # noqa: PLC0415 - --help need not pay for it
     from nasctl.models import MODELS  # noqa: PLC0415 - as above
@@ -153,13 +145,10 @@ def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[s
 
 def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = (), retry: bool = False) -> None:
     """Drive all studies to their ends over one pool of workers, and tell what came of them."""
-    from nasctl.cli.progress import follow  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.events import StudyEnded  # noqa: PLC0415 - as above
-    from nasctl.tuning.scheduler import Scheduler  # noqa: PLC0415 - as above
-    from nasctl.tuning.study import StudyStore  # noqa: PLC0415 - optuna, as above
+    from nasctl.tuning.events import StudyEnded  # noqa: PLC0415 - --help need not pay for it
 
     first = asked[0]
-    _check_common(asked)
+    check_common([each.settings for each in asked])
     orders = _orders(asked, retry=retry)
     for name, order in zip(names, orders, strict=False):
         if order.spec.name != name:
@@ -167,34 +156,11 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
                 f"these settings are those of a study {order.spec.name}, not of {name}",
                 f"{order.command.typed() if order.command else 'its own command'} begins it",
             )
-    tracker = tracker_for_studies(first.stores)
-    store = StudyStore(first.stores.studies, first.stores.durability)
-    try:
-        scheduler = Scheduler(
-            orders,
-            _pool(first, orders),
-            store,
-            first.stores.root,
-            tracker=tracker,
-            max_failed=first.settings.max_failed,
-            grace=first.settings.timeouts.grace,
-            resume=f"to go on: {resume}",
-            databases=tuple(path for name, path in first.stores.files().items() if name == "tracking"),
-        )
-        metrics = {order.spec.name: order.spec.run.metric for order in orders}
-        ended = [event for event in follow(scheduler.run(), metrics) if isinstance(event, StudyEnded)]
-    finally:
-        store.close()
+    metrics = {order.spec.name: order.spec.run.metric for order in orders}
+    prepared = [(order.spec.run.data, order.spec.run.embedding.digest) for order in orders]
+    events = drive(orders, first.settings, first.stores, resume, prepared=prepared, metrics=metrics)
+    ended = [event for event in events if isinstance(event, StudyEnded)]
     _show(ended, {order.spec.name: order.spec for order in orders}, first.stores, as_json=as_json)
-
-
-def _check_common(asked: Sequence[Asked]) -> None:
-    """Studies of one command share the stores and the workers. Raises UsageError if they were asked not to."""
-    first = asked[0].settings
-    for each in asked[1:]:
-        for key in ("store", "workers", "device", "timeouts", "resume", "max_failed"):
-            if getattr(each.settings, key) != getattr(first, key):
-                raise UsageError(f"{key} must be the same in all studies of one command", "one command for each")
 
 
 def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
@@ -204,12 +170,12 @@ def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
     from nasctl.tuning.driven import StudyOrder  # noqa: PLC0415 - as above
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 
-    slots = _slots(asked[0].settings)
-    amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, slots)) for each in asked)
+    count = slots(asked[0].settings)
+    amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, count)) for each in asked)
     check_room(asked[0].stores.root, amount)
-    check_memory([(each.settings, each.cells) for each in asked], slots)
+    check_memory([(each.settings, each.cells) for each in asked], count)
     orders = [
-        StudyOrder(_spec(each, min(IN_FLIGHT, slots)), as_yaml(each.settings), command=each.command, retry=retry)
+        StudyOrder(_spec(each, min(IN_FLIGHT, count)), as_yaml(each.settings), command=each.command, retry=retry)
         for each in asked
     ]
     names = [order.spec.name for order in orders]
@@ -245,23 +211,6 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
         generation=IN_FLIGHT if settings.deterministic else None,
         pruner=settings.pruner,
     )
-
-
-def _pool(asked: Asked, orders: Iterable[StudyOrder]) -> Pool:
-    from nasctl.workers.inprocess import InProcessPool  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.workers.local import local_pool, local_slots  # noqa: PLC0415 - as above
-    from nasctl.workers.pool import Limits  # noqa: PLC0415 - as above
-
-    settings, stores = asked.settings, asked.stores
-    times, resume = settings.timeouts, settings.resume
-    if settings.pool == "inprocess":
-        (slot,) = local_slots(1, settings.device, os.environ)
-        return InProcessPool(
-            cache=stores.cache, device=slot.device, resume_after=resume.after, resume_every=resume.every
-        )
-    warm = tuple(dict.fromkeys((order.spec.run.data, order.spec.run.embedding.digest) for order in orders))
-    limits = Limits(times.beat, times.silence, times.epoch, times.grace, resume.after, resume.every)
-    return local_pool(settings.workers, settings.device, limits, cache=stores.cache, logs=stores.logs, warm=warm)
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

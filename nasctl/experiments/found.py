@@ -27,7 +27,8 @@ class Place:
 @dataclass(frozen=True)
 class Wanted:
     """The pool that is meant: found by the search strategy `search` in a space, in the search called `pool` (None: the
-    only one that fits)."""
+    only one that fits).
+    """
 
     space: str
     nodes: int

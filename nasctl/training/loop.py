@@ -129,7 +129,7 @@ def descend(
     masks: torch.Generator,
     device: str,
 ) -> float:
-    """One epoch: a step of the optimiser per batch, upon the next of `models`, until these end; the mean loss of a pair.
+    """One epoch: a step of the optimiser per batch, upon the next of `models` until these end; a pair's mean loss.
 
     The parameters that a batch's model does not use keep no gradient, so nothing moves them: neither decay nor
     momentum.

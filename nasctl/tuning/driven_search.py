@@ -5,6 +5,7 @@ Its folder says all there is of it: identity.json once it has begun, record.json
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -147,7 +148,8 @@ class DrivenSearch:
         self._out = False
         if sha256 is not None:
             self._folder.place(Kept(JOB, self._digest, sha256))
-        os.replace(self._folder.scratch(str(JOB)) / jobs.SAMPLES, self._folder.path / SAMPLES)
+        with contextlib.suppress(FileNotFoundError):  # a search that has diverged at once has none
+            os.replace(self._folder.scratch(str(JOB)) / jobs.SAMPLES, self._folder.path / SAMPLES)
         faults.reach("search-files")
         entry = TrialEntry(
             JOB, search_parameters(self.spec), settled(record), label_tags(self.order.labels), time.time()

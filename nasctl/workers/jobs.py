@@ -107,7 +107,8 @@ class Executor:
     def _search(self, job: Job, spec: SearchSpec) -> Work:
         searching = importlib.import_module("nasctl.experiments.search")
         outcome = yield from searching.search(spec, self._place(), self._resumption(job))
-        write_atomically(Path(job.scratch) / SAMPLES, canonical_json(outcome.examined))
+        if outcome.examined is not None:
+            write_samples(Path(job.scratch) / SAMPLES, outcome.examined)
         return _with_weights(outcome)
 
     def _evaluate(self, job: Job, spec: RunSpec) -> Work:

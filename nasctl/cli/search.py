@@ -1,0 +1,228 @@
+"""`nasctl search`: the weights of a whole space of cells are trained at once, and a pool of cells is drawn from it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nasctl.cli.driving import check_common, drive, slots
+from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
+from nasctl.cli.stores import Stores, stores_of
+from nasctl.cli.text import columns, duration
+from nasctl.errors import StateMismatchError, UsageError
+
+if TYPE_CHECKING:
+    from nasctl.config.composition import Composition
+    from nasctl.config.settings import Settings
+    from nasctl.data.corpus import Corpus
+    from nasctl.specs import RunSpec, SearchSpec
+    from nasctl.tuning.driven_search import SearchOrder
+    from nasctl.tuning.events import SearchEnded
+    from nasctl.tuning.folders import Command
+
+__all__ = ["run_again", "search"]
+
+EXAMPLES = """
+nasctl search dataset=sick embedding=glove model=blm
+nasctl search dataset=sick embedding=glove search.start=paper
+nasctl search search.start=training training.hidden=[64] training.epochs=8
+nasctl search -m dataset=sick,mrpc embedding=glove model=blm,esim
+nasctl search search=random_ws           without a controller
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One search as it was asked for; `origin` says whose hyperparameters it takes."""
+
+    settings: Settings
+    origin: str
+    stores: Stores
+    command: Command
+
+
+@click.command(cls=ExampleCommand, examples=EXAMPLES)
+@composed
+@settings_flags
+def search(
+    overrides: tuple[str, ...],
+    conf_dirs: tuple[str, ...],
+    *,
+    multirun: bool,
+    cfg: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Find a pool of cells by sharing weights.
+
+    The hyperparameters are those of the best LSTM in the store, but for what search.training and the command line say.
+    Afterwards `nasctl tune cell=searched` chooses from the pool. Ctrl-C stops cleanly, and the same command goes on.
+    """
+    every = compositions(overrides, conf_dirs, multirun=multirun)
+    asked = [_asked(each, conf_dirs) for each in every]
+    if cfg:
+        show_configurations([composed for _, composed in asked], as_json=as_json)
+        return
+    searches = [one for one, _ in asked]
+    if dry_run:
+        from nasctl.cli.plan import search_plan, show  # noqa: PLC0415 - --help need not pay for it
+
+        for one in searches:
+            show(search_plan(one.settings), as_json=as_json)
+        return
+    flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
+    _run(searches, shlex.join(["nasctl", "search", *flags, *overrides]), as_json=as_json)
+
+
+def run_again(names: Sequence[str], commands: Sequence[Command], resume: str, *, retry: bool, as_json: bool) -> None:  # noqa: ARG001 - a search has no trials to retry
+    """Drive the named searches as these commands ask for them, typed here.
+
+    `resume` is the command that goes on with them. Raises StateMismatchError if they ask for others.
+    """
+    from nasctl.config.composition import composition  # noqa: PLC0415 - --help need not pay for it
+
+    asked = [
+        _asked(composition(each.overrides, tuple(map(Path, each.conf_dirs))), each.conf_dirs)[0] for each in commands
+    ]
+    _run(asked, resume, names=names, as_json=as_json)
+
+
+def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked, Composition]:
+    """The search with the hyperparameters that it starts from; and its whole composition.
+
+    Raises UsageError for a model without recurrent layers, and where there are no hyperparameters to take.
+    """
+    from nasctl.cli.starting import start_of  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.config.composition import composition  # noqa: PLC0415 - as above
+    from nasctl.models import MODELS  # noqa: PLC0415 - as above
+    from nasctl.tuning.folders import Command  # noqa: PLC0415 - as above
+
+    settings, typed = composition_.settings, composition_.overrides
+    if not MODELS[settings.model.name].layers:
+        raise UsageError(f"model={settings.model.name} has no recurrent layer to search a cell for", "model=blm")
+    if settings.cell.name != "lstm" or settings.layers is not None:
+        raise UsageError(
+            "a search has the cells of search.space in every recurrent layer: cell= and layers= are for nasctl tune",
+            "leave them away",
+        )
+    stores = stores_of(settings)
+    start = start_of(settings, stores, typed)
+    whole = composition((*start.overrides, *typed), tuple(map(Path, conf_dirs)))
+    command = Command("search", typed, conf_dirs, str(Path.cwd()))
+    return Asked(whole.settings, start.origin, stores, command), whole
+
+
+def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = ()) -> None:
+    """Drive all searches to their ends over one pool of workers, and tell what they found."""
+    from nasctl.cli.estimates import check_memory, search_bytes  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.resolution import cells_asked  # noqa: PLC0415 - as above
+    from nasctl.tuning.events import SearchEnded  # noqa: PLC0415 - as above
+    from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
+
+    first = asked[0]
+    check_common([each.settings for each in asked])
+    check_room(first.stores.root, sum(search_bytes(each.settings) for each in asked))
+    check_memory([(each.settings, cells_asked(each.settings)) for each in asked], slots(first.settings))
+    orders = [_order(each) for each in asked]
+    called = [order.name for order in orders]
+    for name in called:
+        if called.count(name) > 1:
+            raise UsageError(
+                f"{called.count(name)} of these searches are called {name}", "one command each, search.name="
+            )
+    for name, order in zip(names, orders, strict=False):
+        if order.name != name:
+            raise StateMismatchError(
+                f"these settings are those of a search {order.name}, not of {name}", "its own command"
+            )
+    metrics = {order.name: order.spec.metric for order in orders}
+    prepared = [(order.spec.data, order.spec.embedding.digest) for order in orders]
+    events = drive(orders, first.settings, first.stores, resume, prepared=prepared, metrics=metrics)
+    _show([event for event in events if isinstance(event, SearchEnded)], orders, as_json=as_json)
+
+
+def _order(asked: Asked) -> SearchOrder:
+    """The search with its data prepared. Raises UsageError for a dev set that is too small to reward on."""
+    from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.starting import search_name  # noqa: PLC0415 - as above
+    from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven_search import SearchOrder  # noqa: PLC0415 - as above
+
+    settings = asked.settings
+    found = resolved(settings, cells_asked(settings), asked.stores)
+    _check_reward(settings, found.corpus)
+    click.echo(f"{told(found)}; hyperparameters: {asked.origin}", err=True)
+    kept = ("dataset", "embedding", "vectors", "oov", "encoder", "model")
+    labels = {name: found.labels[name] for name in kept if name in found.labels} | {
+        "search": settings.search.method,
+        "space": settings.search.space.name,
+        "nodes": str(settings.search.space.nodes),
+        "start": asked.origin,
+    }
+    spec = _spec(settings, found.run)
+    return SearchOrder(spec, search_name(settings), as_yaml(settings), labels, asked.command, settings.retries)
+
+
+def _spec(settings: Settings, run: RunSpec) -> SearchSpec:
+    from nasctl.specs import SearchSpec  # noqa: PLC0415 - --help need not pay for it
+
+    return SearchSpec(
+        kind="search",
+        data=run.data,
+        metric=run.metric,
+        embedding=run.embedding,
+        model=run.model,
+        hidden=tuple(layer.hidden for layer in run.layers),
+        training=run.training,
+        space=settings.search.space,
+        strategy=settings.search.strategy,
+        child_steps=settings.search.child_steps,
+        judged=settings.search.judged,
+        found=settings.search.found,
+        precision=run.precision,
+        result_version=run.result_version,
+    )
+
+
+def _check_reward(settings: Settings, corpus: Corpus) -> None:
+    strategy, dev = settings.search.strategy, len(corpus.splits["dev"])
+    if strategy.name == "enas" and strategy.reward.pairs > dev:
+        raise UsageError(
+            f"search.strategy.reward.pairs={strategy.reward.pairs}, and {settings.dataset.name} has {dev} dev pairs",
+            f"search.strategy.reward.pairs={dev}",
+        )
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def _show(ended: Sequence[SearchEnded], orders: Sequence[SearchOrder], *, as_json: bool) -> None:
+    """Each search's cells: one JSON object per search, or a table, and what to do with them."""
+    by_name = {order.name: order for order in orders}
+    for each in ended:
+        record = each.record
+        if as_json:
+            cells = [{"code": cell.code, "cell": cell.cell, "score": cell.score} for cell in record.found]
+            facts = {"name": each.search, "state": record.state, "digest": record.digest, "cells": cells}
+            click.echo(json.dumps(facts | {"seconds": sum(record.seconds.values()), "epochs": record.epochs}))
+            continue
+        took = duration(sum(record.seconds.values()))
+        click.echo(
+            f"\n{each.search}: {record.state}, best epoch {record.best_epoch} of {record.epochs}, "
+            f"{record.parameters:,} shared parameters, {took}"
+        )
+        if record.reason:
+            click.echo(record.reason)
+        rows = [(cell.code, f"{100 * cell.score:.2f}") for cell in record.found]
+        click.echo(columns(("CELL", f"DEV {record.metric} x100"), rows, right=(f"DEV {record.metric} x100",)))
+        labels = by_name[each.search].labels
+        same = " ".join(f"{part}={labels[part]}" for part in ("dataset", "embedding", "model"))
+        other = "" if labels["search"] == "enas" else f" cell.search={labels['search']}"
+        click.echo(f"scores are those of the shared weights; nasctl tune {same} cell=searched{other}", err=True)
