@@ -1,1 +1,1 @@
-"""How cells are found, and what a controller learned of them."""
+"""How cells are found: strategies, and the study of what their controllers learned."""

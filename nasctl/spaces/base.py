@@ -70,7 +70,8 @@ class SearchSpace(Protocol):
     """A set of cells, each with at least one code.
 
     What every space keeps (`tests/contracts/test_spaces.py`): `next_choice` depends on the prefix alone and ends after
-    finitely many choices; `decode(encode(graph))` is the same cell as `graph`, and `encode(decode(code)) == code`.
+    finitely many choices; a place of a code has one kind of choice, and `steps` knows all that can stand there;
+    `decode(encode(graph))` is the same cell as `graph`, and `encode(decode(code)) == code`.
     """
 
     @property
@@ -79,6 +80,9 @@ class SearchSpace(Protocol):
 
     def next_choice(self, prefix: Code) -> Choice | None:
         """What is decided behind these options; None where they are a whole code. The prefix is a possible one."""
+
+    def steps(self) -> tuple[Choice, ...]:
+        """For each place of the longest code, the choice between every option that some prefix allows there."""
 
     def decode(self, code: Code) -> CellGraph:
         """The cell, with the weight keys that the cells of this space share.
@@ -234,6 +238,11 @@ def _accepted(space: SearchSpace, draw: Callable[[], Code]) -> Code:
             reason = str(error)
         else:
             return code
-    raise UsageError(
-        f"{MOST_TRIES} codes in a row are no cells of the space {space.name}; the last: {reason}", "widen the space"
+    raise none_accepted(space, MOST_TRIES, reason)
+
+
+def none_accepted(space: SearchSpace, tries: int, reason: str) -> UsageError:
+    """What is wrong when so many draws in a row were rejected, the last for this reason."""
+    return UsageError(
+        f"{tries} codes in a row are no cells of the space {space.name}; the last: {reason}", "widen the space"
     )

@@ -40,9 +40,11 @@ class EnasSpace:
 
     def next_choice(self, prefix: Code) -> Choice | None:
         """Activations and parents by turns, 2N - 1 in all."""
-        if len(prefix) == 2 * self.nodes - 1:
-            return None
-        return _parent((len(prefix) + 1) // 2) if len(prefix) % 2 else _ACTIVATION
+        return None if len(prefix) == 2 * self.nodes - 1 else _choice(len(prefix))
+
+    def steps(self) -> tuple[Choice, ...]:
+        """The same choices: they depend on the place alone."""
+        return tuple(_choice(place) for place in range(2 * self.nodes - 1))
 
     def decode(self, code: Code) -> CellGraph:
         """The cell with the weight keys `x-0/gate` and `2-5/candidate`; no code is rejected."""
@@ -75,8 +77,8 @@ _ACTIVATION = Choice("op", ACTIVATIONS)
 
 
 @cache
-def _parent(node: int) -> Choice:
-    return Choice("edge", tuple(map(str, range(node))))
+def _choice(place: int) -> Choice:
+    return Choice("edge", tuple(map(str, range((place + 1) // 2)))) if place % 2 else _ACTIVATION
 
 
 # --- a graph read as ENAS nodes ---------------------------------------------------------------------------------------

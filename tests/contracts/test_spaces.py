@@ -1,6 +1,7 @@
 """What every space of the table must do, at sizes that can be enumerated and at one that cannot."""
 
 import math
+from itertools import zip_longest
 from random import Random
 
 import pytest
@@ -96,6 +97,20 @@ def test_a_choice_depends_on_its_prefix_alone(space, codes):
     for code in codes:
         assert choices_of(space, code) == choices_of(space, code)
         assert all(choice.kind in KINDS for choice in choices_of(space, code))
+
+
+def test_every_choice_is_part_of_its_place_and_places_have_nothing_else(space, codes):
+    steps = space.steps()
+    for code in codes:
+        for choice, step in zip(choices_of(space, code), steps, strict=False):
+            assert choice.kind == step.kind
+            assert set(choice.options) <= set(step.options)
+    assert max(map(len, codes)) <= len(steps)
+
+
+def test_places_have_the_options_that_codes_have(small):
+    met = zip_longest(*enumerate_codes(small))
+    assert [set(options) - {None} for options in met] == [set(step.options) for step in small.steps()]
 
 
 def test_a_mutant_is_another_code_with_its_start_kept(space, codes):

@@ -1,26 +1,20 @@
-"""What every space gets from base.py, on a space that has all that the published ones need.
-
-The toy's codes vary in length, its draws are weighted, its options depend on earlier ones, and some codes are no cell.
-"""
+"""What every space gets from base.py, on a space that has all that the published ones need."""
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import OPS, Toy
 
-from nasctl.cells.graph import CellGraph, Op, Step, op_named
 from nasctl.errors import UsageError
 from nasctl.spaces import SPACES, base, space_named
 from nasctl.spaces.base import (
     Choice,
-    Code,
     RejectedError,
-    choices_of,
     code_of,
     code_text,
     draw_pool,
@@ -35,38 +29,8 @@ from nasctl.spaces.enas import EnasSpace
 SEEDS = st.integers(0, 2**63 - 1)
 
 
-@dataclass(frozen=True)
-class Toy:
-    """An activation over one or two inputs, drawn without replacement; a cell reads its state."""
-
-    name: str = "toy"
-
-    def next_choice(self, prefix: Code) -> Choice | None:
-        if not prefix:
-            return Choice("op", ("one", "two"), (3.0, 1.0))
-        count = ("one", "two").index(prefix[0]) + 1
-        if len(prefix) <= count:
-            return Choice("edge", tuple(name for name in ("x", "h") if name not in prefix))
-        return Choice("output", ("tanh", "relu")) if len(prefix) == count + 1 else None
-
-    def decode(self, code: Code) -> CellGraph:
-        choices_of(self, code)
-        inputs = code[1:-1]
-        if "h" not in inputs:
-            raise RejectedError("nothing reads the state", "read h")
-        linear = Step(Op.LINEAR, tuple(map("xh".index, inputs)), tuple(inputs))
-        return CellGraph(("H",), (linear, Step(op_named(code[-1]), (2,))), (3,))
-
-    def encode(self, graph: CellGraph) -> Code:
-        inputs = ["xh"[arg] for arg in graph.steps[0].args]
-        return (("one", "two")[len(inputs) - 1], *inputs, graph.steps[1].op.label)
-
-    def size(self) -> int | None:
-        return None
-
-
 TOY = Toy()
-TOY_CELLS = {f"{inputs}-{op}" for inputs in ("one-h", "two-x-h", "two-h-x") for op in ("tanh", "relu")}
+TOY_CELLS = {f"{count}-{op}-{edges}" for count, edges in (("one", "h"), ("two", "x-h"), ("two", "h-x")) for op in OPS}
 
 
 @pytest.mark.parametrize(
@@ -115,8 +79,8 @@ def test_a_text_that_is_no_code_says_where_and_what_would_be_right(text, message
 
 
 def test_code_and_text():
-    assert code_of("two-h-x-relu", TOY) == ("two", "h", "x", "relu")
-    assert code_text(("two", "h", "x", "relu")) == "two-h-x-relu"
+    assert code_of("two-relu-h-x", TOY) == ("two", "relu", "h", "x")
+    assert code_text(("two", "relu", "h", "x")) == "two-relu-h-x"
 
 
 def test_pick_follows_the_weights():
@@ -141,11 +105,11 @@ def test_draws_are_weighted_and_rejected_codes_drawn_again():
     counts = Counter(code_text(sample(TOY, stream)) for _ in range(4000))
     assert set(counts) == TOY_CELLS
     # one: 3/4 with half of it rejected; two: 1/4: 3/8 to 2/8
-    assert abs(counts["one-h-tanh"] + counts["one-h-relu"] - 4000 * 3 / 5) < 150
+    assert abs(counts["one-tanh-h"] + counts["one-relu-h"] - 4000 * 3 / 5) < 150
 
 
 def test_the_probability_is_that_of_a_draw_with_its_weights():
-    assert math.exp(log_probability(TOY, ("one", "h", "relu"))) == pytest.approx(3 / 4 / 2 / 2)
+    assert math.exp(log_probability(TOY, ("one", "relu", "h"))) == pytest.approx(3 / 4 / 2 / 2)
     assert math.fsum(math.exp(log_probability(TOY, code)) for code in enumerate_codes(TOY)) == pytest.approx(1)
 
 
@@ -202,14 +166,14 @@ def test_only_choices_of_the_kinds_asked_for_are_changed():
 
 def test_mutating_a_code_of_another_space_is_an_error():
     with pytest.raises(UsageError, match="there is no 'two'"):
-        mutate(EnasSpace(2), ("two", "x", "h", "tanh"), Random(0))
+        mutate(EnasSpace(2), ("two", "tanh", "x", "h"), Random(0))
 
 
 def test_enumeration_is_lazy_depth_first_and_complete():
     first, second = islice(enumerate_codes(EnasSpace(50)), 2)
     assert first[-1] == "tanh"
     assert second == (*first[:-1], "relu")
-    assert {code_text(code) for code in enumerate_codes(TOY)} == TOY_CELLS | {"one-x-tanh", "one-x-relu"}
+    assert {code_text(code) for code in enumerate_codes(TOY)} == TOY_CELLS | {"one-tanh-x", "one-relu-x"}
 
 
 def test_a_pool_is_distinct_and_its_own_stream():
@@ -233,6 +197,11 @@ def test_a_pool_larger_than_the_space_is_an_error(space, count, message, hint, m
         draw_pool(space, count, 0)
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_the_places_of_the_toy_have_what_its_codes_have():
+    met = zip_longest(*enumerate_codes(TOY))
+    assert [set(options) - {None} for options in met] == [set(step.options) for step in TOY.steps()]
 
 
 def test_a_whole_space_can_be_a_pool(monkeypatch):
