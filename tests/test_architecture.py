@@ -74,8 +74,10 @@ WORKER_MODULES = (
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})
 
-TORCH_FREE = "cells compiler.plan reports.controller reports.plots reports.tables search.diagnostics search.samples sources "
-TORCH_FREE += "spaces specs strategies"
+TORCH_FREE = (
+    "cells compiler.plan reports.controller reports.plots reports.tables search.diagnostics search.samples sources "
+    "spaces specs strategies"
+)
 """What never loads torch when imported, not even through others."""
 
 VAGUE_NAMES = frozenset({"common", "helper", "helpers", "misc", "util", "utils"})
