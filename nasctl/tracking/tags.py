@@ -26,6 +26,7 @@ LETTERS = "nasctl.letters"  # both in the paper's letters: L, E, R, T per layer
 SOURCE = "nasctl.source"  # the data set on which a transferred cell was found
 SWEEP = "nasctl.sweep"
 VECTORS = "nasctl.vectors"  # the file name of the word vectors (the paper's: glove.6B.300d.txt), or how they were made
+MEMORY = "nasctl.memory"  # the memory of cells that a search's controller was taught from; not there without one
 ENCODER = "nasctl.encoder"  # the frozen encoder behind the vectors; not there for word vectors
 
 ROLE = "nasctl.role"
