@@ -76,8 +76,8 @@ WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torc
 
 TORCH_FREE = (
     "cells compiler.plan reports.controller reports.plots reports.tables search.diagnostics search.samples sources "
+    "spaces specs strategies"
 )
-TORCH_FREE += "spaces specs strategies"
 """What never loads torch when imported, not even through others."""
 
 VAGUE_NAMES = frozenset({"common", "helper", "helpers", "misc", "util", "utils"})

@@ -12,7 +12,7 @@ from nasctl.errors import UsageError
 SHAPES = {"results": 36, "transfer": 16, "search_space": 15, "hours": 12, "hyperparameters": 46, "architectures": 26}
 
 
-@pytest.mark.parametrize(("table", "rows"), [*SHAPES.items(), ("prior_work", 6), ("claims", 14)])
+@pytest.mark.parametrize(("table", "rows"), [*SHAPES.items(), ("prior_work", 6), ("claims", 14), ("controllers", 3)])
 def test_every_table_is_whole(table: str, rows: int) -> None:
     found = getattr(reference, table)()
     assert len(found) == len(set(found)) == rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ import click
 
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import OverrideType, settings_of
-from nasctl.cli.stores import open_tracker, stores_of
-from nasctl.errors import MachineError
+from nasctl.cli.stores import Stores, open_tracker, stores_of
+from nasctl.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
+    from nasctl.reports.plots import Picture
     from nasctl.reports.table import Table
     from nasctl.tracking.records import Tracker
 
@@ -23,6 +24,9 @@ __all__ = ["report"]
 
 FORMATS = {"md": "markdown", "latex": "latex", "csv": "csv"}
 """What --format takes -> the name in `reports.render`."""
+
+CONTROLLER = "controller"
+"""The word before the names of searches."""
 
 MOST_COMPARED = 12
 """Pairs grow with the square: beyond this many results they are compared only when asked for."""
@@ -33,6 +37,7 @@ nasctl report 1 5                        Tables 1 and 5, beside the paper's
 nasctl report 6 --out report             the cells that won, drawn
 nasctl report 1 --format latex --out paper/tables
 nasctl report studies --format csv > studies.csv
+nasctl report controller --out controllers
 """
 
 
@@ -46,30 +51,70 @@ def report(tables: tuple[str, ...], conf_dirs: tuple[str, ...], shape: str, out:
 
     TABLE is 1, 2, 5 or 6 (the paper's), studies, runs, or compare (differences on the same test pairs). Scores are
     x100. Found cells are drawn in Markdown, as SVG too in a folder where Graphviz is installed, and as text elsewhere.
+
+    `controller` stands first and alone, or before names of searches: what their controllers learned, beside the numbers
+    of Adam and Lorraine (2019); with --out its figures, too (SVG and PNG).
     """
-    from nasctl.files import write_atomically  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.reports.render import FORMATS as RENDERERS  # noqa: PLC0415 - as above
-    from nasctl.reports.render import terminal  # noqa: PLC0415 - as above
-    from nasctl.reports.tables import build_tables  # noqa: PLC0415 - as above
+    from nasctl.reports.tables import build_tables  # noqa: PLC0415 - --help need not pay for it
 
     names = [each for each in tables if "=" not in each]
     stores = stores_of(settings_of([each for each in tables if "=" in each], conf_dirs))
-    path = stores.files().get("tracking")
-    if path is not None and not path.exists():
-        raise MachineError(f"no runs in {stores.root} yet", "`nasctl train` or `nasctl baseline` makes some")
-    tracker = open_tracker(stores)
-    built = build_tables(names or _with_results(tracker), tracker)
-    form = RENDERERS[FORMATS[shape]]
+    pictures: Iterable[Picture] = ()
+    if names[:1] == [CONTROLLER]:
+        built, pictures = _controllers(stores, names[1:], drawn=out is not None)
+    else:
+        if CONTROLLER in names:
+            raise UsageError(f"{CONTROLLER} behind another table", f"it comes first: nasctl report {CONTROLLER}")
+        path = stores.files().get("tracking")
+        if path is not None and not path.exists():
+            raise MachineError(f"no runs in {stores.root} yet", "`nasctl train` or `nasctl baseline` makes some")
+        tracker = open_tracker(stores)
+        built = build_tables(names or _with_results(tracker), tracker)
     if out is None:
-        render = terminal if shape == "md" and sys.stdout.isatty() else form.render
-        click.echo("\n".join(render(table) for table in built), nl=False)
-        return
+        _print(built, shape)
+    else:
+        _write(built, pictures, shape, Path(out).expanduser())
+
+
+def _print(built: Sequence[Table], shape: str) -> None:
+    from nasctl.reports.render import FORMATS as RENDERERS  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.reports.render import terminal  # noqa: PLC0415 - as above
+
+    render = terminal if shape == "md" and sys.stdout.isatty() else RENDERERS[FORMATS[shape]].render
+    click.echo("\n".join(render(table) for table in built), nl=False)
+
+
+def _write(built: Sequence[Table], pictures: Iterable[Picture], shape: str, folder: Path) -> None:
+    """Every table and picture as a file of its own; their paths on stdout."""
+    from nasctl.files import write_atomically  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.reports.render import FORMATS as RENDERERS  # noqa: PLC0415 - as above
+
+    form = RENDERERS[FORMATS[shape]]
     for table in built:
-        file = Path(out).expanduser() / f"table-{table.name}{form.ending}"
+        file = folder / f"table-{table.name}{form.ending}"
         write_atomically(file, form.render(table))
         click.echo(file)
-        for picture in _pictures(table, file.parent):
+        for picture in _pictures(table, folder):
             click.echo(picture)
+    for each in pictures:
+        for ending, content in (("svg", each.svg), ("png", each.png)):
+            file = folder / f"figure-{each.name}.{ending}"
+            write_atomically(file, content)
+            click.echo(file)
+
+
+def _controllers(stores: Stores, names: Sequence[str], *, drawn: bool) -> tuple[Sequence[Table], Iterable[Picture]]:
+    """The tables of the searches' controllers, and if asked for their figures."""
+    from nasctl.reports.controller import controller_tables  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.reports.examined import examined  # noqa: PLC0415 - as above
+
+    searches = examined(stores.root, names)
+    built = controller_tables(searches, open_tracker(stores))
+    if not drawn:
+        return built, ()
+    from nasctl.reports.plots import controller_pictures  # noqa: PLC0415 - matplotlib costs a second
+
+    return built, controller_pictures(searches)
 
 
 def _pictures(table: Table, folder: Path) -> Iterator[Path]:

@@ -1,4 +1,7 @@
-"""The paper's own numbers (MacLaughlin et al. 2020, Tables 1-6), as typed rows. Scores are in percent, as printed."""
+"""The papers' own numbers as typed rows: MacLaughlin et al. 2020 (Tables 1-6, scores in percent, as printed).
+
+Of Adam and Lorraine 2019: the correlations and perplexities of its controllers.
+"""
 
 from __future__ import annotations
 
@@ -150,6 +153,37 @@ class ClaimRow:
     claim: str
     meaning: str
     paper: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerRow:
+    """A controller of Adam and Lorraine 2019 (PTB, cells of twelve nodes): its correlations (their Table 1).
+
+    `perplexity` is the mean of its samples under the shared weights (their Figure 2), None where they give none.
+    """
+
+    controller: str
+    activations: float
+    connections: float
+    graph_edits: float
+    score_gap: float
+    perplexity: float | None
+
+
+@cache
+def controllers() -> tuple[ControllerRow, ...]:
+    """Adam and Lorraine 2019, Table 1 and Figure 2."""
+    return tuple(
+        ControllerRow(
+            controller=row["controller"],
+            activations=float(row["activations"]),
+            connections=float(row["connections"]),
+            graph_edits=float(row["graph_edits"]),
+            score_gap=float(row["score_gap"]),
+            perplexity=_real(row["perplexity"]),
+        )
+        for row in _read("adam2019_controllers.csv")
+    )
 
 
 @cache

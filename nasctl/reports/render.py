@@ -94,7 +94,8 @@ def _text(cell: Cell, kind: Kind) -> str:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return MISSING
     if isinstance(cell, tuple):
-        return f"{cell[0]:.1f} to {cell[1]:.1f}"
+        low, high = (_BOUNDS[kind](bound) for bound in cell)
+        return f"{low} to {high}"
     if isinstance(cell, str):
         return cell
     return _NUMBERS[kind](cell)
@@ -113,8 +114,11 @@ _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
     "score": "{:.1f}".format,
     "difference": "{:+.1f}".format,
     "real": "{:.4g}".format,
+    "correlation": "{:.3f}".format,
     "seconds": duration,
 }
+
+_BOUNDS: Mapping[Kind, Callable[[float], str]] = {"interval": "{:.1f}".format, "range": "{:.2f}".format}
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 _LATEX = {
@@ -181,13 +185,13 @@ def _latex_text(text: str) -> str:
 
 def _csv_heads(column: Column) -> list[str]:
     head = column.key or column.title
-    return [f"{head} low", f"{head} high"] if column.kind == "interval" else [head]
+    return [f"{head} low", f"{head} high"] if column.kind in _BOUNDS else [head]
 
 
 def _csv_parts(cell: Cell, kind: Kind) -> list[str | int | float]:
     if isinstance(cell, str):
         return [_csv_text(cell)]
-    parts = cell if isinstance(cell, tuple) else (cell,) * (2 if kind == "interval" else 1)
+    parts = cell if isinstance(cell, tuple) else (cell,) * (2 if kind in _BOUNDS else 1)
     return ["" if part is None or not math.isfinite(part) else part for part in parts]
 
 

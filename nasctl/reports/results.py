@@ -104,6 +104,22 @@ def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
     return min(finished, key=lambda trial: (sign * trial.metrics["value"], trial.trial or 0))
 
 
+def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> Mapping[str, float]:
+    """The best dev score that each searched cell reached when trained alone, by the cell's digest.
+
+    Of the studies with cell=searched on the data, embedding and model that the labels name.
+    """
+    wanted = {key: labels[key] for key in (tag.DATASET, tag.EMBEDDING, tag.MODEL, tag.VECTORS) if key in labels}
+    best = max if METRICS[metric].direction == "maximize" else min
+    found: dict[str, float] = {}
+    for trial in tracker.runs("trial", {**wanted, tag.CELL: "searched", tag.METRIC: metric}):
+        cell = chosen_cell(trial.params, trial.tags, trial.tags.get(tag.LAYERS, ""))
+        if cell is not None and trial.state == "finished":
+            value = trial.metrics[f"dev/{metric}"]
+            found[cell.digest] = best(value, found.get(cell.digest, value))
+    return found
+
+
 def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Result:
     metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
     # Then the run itself holds what the final evaluation gave; a study that goes on may hold that of an earlier end.

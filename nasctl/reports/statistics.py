@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from types import MappingProxyType
@@ -20,6 +20,7 @@ import numpy as np
 
 from nasctl.data.metrics import CONSTANT_TOLERANCE, METRICS
 from nasctl.errors import MachineError, UsageError, nearest
+from nasctl.rng import stream_seed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Weighted = Callable[[Array], Array]
@@ -97,8 +98,16 @@ def resample(
     The draws depend on n, `resamples` and `seed` alone. Without `jackknife` that part is empty (percentile intervals
     do not need it).
     """
-    statistic = STATISTICS[metric](predictions.gold, predictions.predicted)
     rows = len(predictions.row_ids)
+    statistic = STATISTICS[metric](predictions.gold, predictions.predicted)
+    found = resample_rows(statistic, rows, resamples=resamples, seed=seed, jackknife=jackknife)
+    return replace(found, estimate=METRICS[metric].function(predictions.gold, predictions.predicted))
+
+
+def resample_rows(
+    statistic: Weighted, rows: int, *, resamples: int = RESAMPLES, seed: int = SEED, jackknife: bool = True
+) -> Resampled:
+    """As `resample`, for any function of how often each of n rows counts."""
     chunk = max(1, CHUNK // rows)
     draw = np.random.default_rng(seed)
     drawn = [
@@ -111,10 +120,20 @@ def resample(
         np.fill_diagonal(weights[:, start:], 0.0)
         left_out.append(statistic(weights))
     return Resampled(
-        METRICS[metric].function(predictions.gold, predictions.predicted),
+        float(statistic(np.ones((1, rows)))[0]),
         np.concatenate(drawn),
         np.concatenate(left_out) if left_out else np.empty(0),
     )
+
+
+def resample_means(first: Array, second: Array, *, resamples: int = RESAMPLES, seed: int = SEED) -> Resampled:
+    """How much higher the first mean is: two samples of any sizes (two rows or more) that share no row."""
+    one, other = (
+        resample_rows(_mean(values), len(values), resamples=resamples, seed=stream_seed(seed, "means", name))
+        for name, values in (("first", first), ("second", second))
+    )
+    left_out = [one.jackknife - other.estimate, one.estimate - other.jackknife]
+    return Resampled(one.estimate - other.estimate, one.resamples - other.resamples, np.concatenate(left_out))
 
 
 def interval(resampled: Resampled, method: Literal["bca", "percentile"] = "bca", level: float = LEVEL) -> Interval:
@@ -192,6 +211,23 @@ def _spearman(gold: Array, predicted: Array) -> Weighted:
         return _correlation(covariance / cube, variance_x / cube, variance_y / cube, np.ones(2))
 
     return statistic
+
+
+def kendall(gold: Array, predicted: Array) -> Weighted:
+    """Kendall's tau-b of weighted rows, 0 where a side is constant; for few rows, since it looks at all pairs."""
+    x, y = (np.sign(np.subtract.outer(values, values)) for values in (gold, predicted))
+    both, first, second = x * y, x**2, y**2
+
+    def statistic(weights: Array) -> Array:
+        agree, of_x, of_y = (np.einsum("bi,ij,bj->b", weights, pairs, weights) for pairs in (both, first, second))
+        size = of_x * of_y
+        return np.where(size > 0, agree / np.sqrt(np.where(size > 0, size, 1.0)), 0.0)
+
+    return statistic
+
+
+def _mean(values: Array) -> Weighted:
+    return lambda weights: np.asarray(weights @ values / weights.sum(axis=1))
 
 
 def _accuracy(gold: Array, predicted: Array) -> Weighted:

@@ -7,9 +7,10 @@ from typing import Literal
 
 from nasctl.cells.graph import CellGraph
 
-Kind = Literal["text", "count", "score", "difference", "real", "seconds", "interval"]
+Kind = Literal["text", "count", "score", "difference", "real", "correlation", "seconds", "interval", "range"]
 """What a column holds: "score" is shown with one decimal, "difference" with its sign too, "real" with four digits,
-"interval" is a pair of scores, "count" a whole number or a word that says what was counted."""
+"correlation" with three decimals, "interval" is a pair of scores and "range" one of correlations, "count" a whole
+number or a word that says what was counted."""
 Cell = str | int | float | tuple[float, float] | None
 """None is missing."""
 
@@ -19,8 +20,10 @@ _TYPES: dict[Kind, tuple[type, ...]] = {
     "score": (int, float),
     "difference": (int, float),
     "real": (int, float),
+    "correlation": (int, float),
     "seconds": (int, float),
     "interval": (tuple,),
+    "range": (tuple,),
 }
 
 

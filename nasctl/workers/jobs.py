@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasctl.errors import MachineError, NasctlError
 from nasctl.files import canonical_json, file_sha256, write_atomically
+from nasctl.search.samples import write_samples
 from nasctl.specs import RUN, SEARCH, RunSpec, SearchSpec
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.workers import noop

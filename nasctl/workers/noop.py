@@ -29,6 +29,8 @@ import nasctl
 from nasctl.cells import spelling
 from nasctl.files import canonical_json, write_atomically
 from nasctl.rng import stream
+from nasctl.search.samples import FILE as SAMPLES
+from nasctl.search.samples import Examined, write_samples
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_text, draw_pool, log_probability, sample
 from nasctl.specs import RunSpec, SearchSpec, cells_recorded, run_digest, search_digest
@@ -122,7 +124,7 @@ def _search(job: Job, spec: SearchSpec, threads: int) -> Generator[EpochRecord, 
         yield told
     count = min(spec.found.count, space.size() or spec.found.count)
     cells = [_made_up(space, code) for code in draw_pool(space, count, spec.training.seed)]
-    write_atomically(Path(job.scratch) / "samples.json", canonical_json([asdict(cell) for cell in cells]))
+    write_samples(Path(job.scratch) / SAMPLES, Examined(1, spec.space, spec.metric, {}))
     return RunRecord(
         digest=search_digest(spec),
         role=job.role,
