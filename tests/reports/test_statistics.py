@@ -231,3 +231,11 @@ def test_the_difference_of_means_covers_the_truth() -> None:
         assert bounds.estimate == pytest.approx(first.mean() - second.mean())
         held += bounds.low <= 0.5 <= bounds.high
     assert 178 <= held <= 199
+
+
+def test_each_row_of_either_sample_is_left_out_once() -> None:
+    first, second = np.array([1.0, 2.0, 6.0]), np.array([0.5, 1.5])
+    found = resample_means(first, second, resamples=5).jackknife
+    one, other = first.mean(), second.mean()
+    expected = [*(np.delete(first, i).mean() - other for i in range(3)), one - 1.5, one - 0.5]
+    assert found.tolist() == pytest.approx(expected)
