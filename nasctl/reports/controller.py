@@ -76,12 +76,20 @@ def _correlations(found: Sequence[tuple[ExaminedSearch, Policy, Diagnosis]], per
         Column("paper", "correlation", "rho in the paper"),
     )
     notes = (
-        "Spearman's rho between the distance of two final hidden states and: how many activations, or connections, "
-        "the two cells share node by node; their graph edit distance; the difference of their scores.",
-        "A state that knows its cell gives a negative rho for the first two and a positive one for the others.",
+        (
+            "Spearman's rho between the distance of two final hidden states and: how many activations, or connections, "
+            "the two cells share node by node; their graph edit distance; the difference of their scores."
+        ),
+        (
+            "A state that knows its cell gives a negative rho for the first two and a positive one for the others. Rho "
+            "does not see how far apart states are: states that hardly differ can have a "
+            "large one; their spread stands in the next table."
+        ),
         f"p: Mantel's test, two-sided, {permutations:,} permutations of the cells. A code drawn twice counts once.",
-        "Paper: Adam and Lorraine 2019, Table 1: PTB, cells of 12 nodes, other data than ours; its random is our "
-        "untrained, its unsupervised our plain.",
+        (
+            "Paper: Adam and Lorraine 2019, Table 1: PTB, cells of 12 nodes, other data than ours; its random is our "
+            "untrained, its unsupervised our plain."
+        ),
         *_bounds(found),
         *_undefined(found),
     )
@@ -120,14 +128,14 @@ def _states(found: Sequence[tuple[ExaminedSearch, Policy, Diagnosis]]) -> Table:
     columns = (
         Column("search"),
         Column("controller"),
-        Column("samples", "count"),
-        Column("distinct", "count"),
-        Column("likeliest", "real"),
+        Column("drawn", "count", "samples"),
+        Column("codes", "count", "distinct codes"),
+        Column("surest", "correlation", "probability of the likeliest option"),
         Column("varies", "real"),
         Column("spread", "real"),
     )
     notes = (
-        "Likeliest: mean probability of the likeliest option, over choices of two options and more.",
+        "Surest: mean probability of the likeliest option, over choices of two options and more.",
         "Varies: its standard deviation between samples at one choice; 0 where no choice depends on earlier ones.",
         "Spread: standard deviation of a hidden unit at the end, between distinct cells, mean over units.",
     )
@@ -152,8 +160,10 @@ def _scores(searches: Sequence[ExaminedSearch]) -> Table:
     paper = {row.controller: row.perplexity for row in reference.controllers()}
     notes = (
         "Scores of samples on all of dev under the shared weights that the search ended with, times 100.",
-        f"Paper (Figure 2; PTB, 12 nodes, perplexity, lower is better): random {paper['random']:.1f}, trained "
-        f"{paper['unsupervised']:.1f}, each under shared weights of its own; here, all policies use the same ones.",
+        (
+            f"Paper (Figure 2; PTB, 12 nodes, perplexity, lower is better): random {paper['random']:.1f}, trained "
+            f"{paper['unsupervised']:.1f}, each under shared weights of its own; here, all policies use the same ones."
+        ),
         *([] if rows else ["No sample has a score."]),
     )
     return Table("controller-scores", "Scores of samples under the shared weights", columns, tuple(rows), notes)
@@ -204,8 +214,10 @@ def _ranks(searches: Sequence[ExaminedSearch], tracker: Tracker, resamples: int)
         Column("95 %", "range", "95 % of tau"),
     )
     notes = [
-        "Rank correlations (Spearman's rho, Kendall's tau) between a found cell's score under the shared weights and "
-        "its best dev score when trained alone: trials of studies with cell=searched on the same data and model.",
+        (
+            "Rank correlations (Spearman's rho, Kendall's tau) between a found cell's score under the shared weights "
+            "and its best dev score when trained alone: studies with cell=searched on the same data and model."
+        ),
         "Intervals: bootstrap over the cells (BCa, 95 %); of ten cells they are wide, and rough.",
     ]
     if any(row[2] is None for row in rows):

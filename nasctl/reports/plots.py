@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nasctl.reports.examined import ExaminedSearch
-from nasctl.search.samples import Policy
-from nasctl.spaces.base import choices_of
+from nasctl.search.samples import Policy, SampledCell
+from nasctl.spaces.base import SearchSpace, choices_of
 
 STYLE: Mapping[Any, Any] = {
     "axes.spines.right": False,
@@ -34,6 +34,9 @@ COLOURS: Mapping[Policy, str] = {"uniform": "#6e6e6e", "untrained": "#d55e00", "
 
 PANEL = 3.4
 """Inches that a panel is wide."""
+
+NAME = 36
+"""Letters of a name that fit above a panel."""
 
 ACROSS = 3
 """Panels beside each other where more would be too small to read."""
@@ -68,12 +71,17 @@ def _written(figure: Figure, form: str) -> bytes:
 def _framed(title: str, caption: str, rows: int, columns: int, height: float) -> tuple[Figure, Any]:
     """A figure of panels `height` inches high [rows, columns], its title above and its caption below."""
     width = PANEL * max(columns, 2)
-    text = textwrap.fill(caption, int(width * 14.5))
+    text = textwrap.fill(caption, int(width * 17))
     lines = text.count("\n") + 1
     figure = Figure(figsize=(width, height * rows + 0.45 + 0.16 * lines))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="#404040")
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _title(search: ExaminedSearch, policy: Policy, count: int) -> str:
+    """What stands above a panel: the search, and which of its controllers drew how many samples."""
+    return f"{textwrap.fill(search.name, NAME)}\n{search.called(policy)}, n = {count}"
 
 
 def _certainty(searches: Sequence[ExaminedSearch]) -> Figure | None:
@@ -83,29 +91,33 @@ def _certainty(searches: Sequence[ExaminedSearch]) -> Figure | None:
     if not shown:
         return None
     caption = (
-        "A line per sampled cell (its number: n). Lines that coincide: a choice does not depend on the earlier ones. "
-        "Grey: the same under uniform draws; 1 where there is one option only. As in Figures 1 and 4 of the paper."
+        "A line per sampled cell (n in all). Lines that coincide: a choice does not depend on the earlier ones. "
+        "Short bars: uniform draws; 1 where there is one option only. As in Figures 1 and 4 of Adam and Lorraine 2019."
     )
-    figure, panels = _framed("How likely is the likeliest option, choice by choice?", caption, len(shown), 2, 2.1)
+    figure, panels = _framed("How likely is the likeliest option, choice by choice?", caption, len(shown), 2, 2.25)
     for search, row in zip(shown, panels, strict=True):
         for policy, axes in zip(policies, row, strict=True):
             samples = [each for each in search.of(policy) if each.largest]
-            axes.set_title(f"{search.name}: {search.called(policy)}, n = {len(samples)}")
-            for each in samples:
-                steps = range(1, len(each.largest) + 1)
-                axes.plot(steps, each.largest, color=COLOURS[policy], linewidth=0.7, alpha=0.35)
             if samples:
-                choices = choices_of(search.samples.cells, tuple(samples[0].code.split("-")))
-                chance = [
-                    max(each.weights) / sum(each.weights) if each.weights else 1 / len(each.options) for each in choices
-                ]
-                axes.plot(range(1, len(chance) + 1), chance, "_", color="#303030", markersize=5, zorder=3)
-            axes.set_ylim(0, 1.04)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        row[0].set_ylabel("probability")
-    for axes in panels[-1]:
-        axes.set_xlabel("choice")
+                _lines(axes, search.samples.cells, samples, COLOURS[policy])
+                axes.set_title(_title(search, policy, len(samples)))
+            else:
+                axes.set_axis_off()
     return figure
+
+
+def _lines(axes: Axes, space: SearchSpace, samples: Sequence[SampledCell], colour: str) -> None:
+    """A line per sample, and what uniform draws would give along the first one's choices."""
+    for each in samples:
+        axes.plot(range(1, len(each.largest) + 1), each.largest, color=colour, linewidth=0.7, alpha=0.35)
+    choices = choices_of(space, tuple(samples[0].code.split("-")))
+    weights = [choice.weights or (1.0,) * len(choice.options) for choice in choices]
+    chance = [max(each) / sum(each) for each in weights]
+    axes.plot(range(1, len(chance) + 1), chance, "_", color="#303030", markersize=5, zorder=3)
+    axes.set_ylim(0, 1.04)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("choice")
+    axes.set_ylabel("probability")
 
 
 def _scores(searches: Sequence[ExaminedSearch]) -> Figure | None:
@@ -116,13 +128,17 @@ def _scores(searches: Sequence[ExaminedSearch]) -> Figure | None:
         return None
     caption = (
         "A dot per sampled cell: its score on all of dev under the shared weights that the search ended with, times "
-        "100; the bar is the mean. Dots lie apart vertically only to be seen. As in Figure 2 of the paper."
+        "100; the bar is the mean. Dots lie apart vertically only to be seen. As in Figure 2 of Adam and Lorraine 2019."
     )
     figure, panels = _framed("How good are the cells that each policy draws?", caption, len(shown), 1, 1.9)
     for search, axes in zip(shown, panels[:, 0], strict=True):
         _strips(axes, search, [policy for policy in policies if search.of(policy)])
-        axes.set_title(search.name)
+        axes.set_title(textwrap.fill(search.name, 2 * NAME))
         axes.set_xlabel(f"{search.samples.metric}, times {search.scale:g}")
+    if len({search.samples.metric for search in shown}) == 1:  # then searches can be compared, too
+        bounds = [axes.get_xlim() for axes in panels.flat]
+        for axes in panels.flat:
+            axes.set_xlim(min(low for low, _ in bounds), max(high for _, high in bounds))
     return figure
 
 
@@ -150,17 +166,28 @@ def _states(searches: Sequence[ExaminedSearch]) -> Figure | None:
         return None
     most = max(float(np.abs(states).max()) for _, states in shown) or 1.0
     caption = (
-        "The LSTM's hidden state at the last choice: a row per sampled cell, in the order drawn (their number: n), a "
+        "The LSTM's hidden state at the last choice: a row per sampled cell, in the order drawn (n in all), a "
         "column per unit, one scale for all. Columns of one colour: the state is the same whatever the cell. As in "
-        "Figure 3 of the paper."
+        "Figure 3 of Adam and Lorraine 2019."
     )
     columns = min(len(shown), ACROSS)
     rows = -(-len(shown) // ACROSS)
     figure, panels = _framed("Do final hidden states differ between cells?", caption, rows, columns, 3.0)
     image = None
     for axes, (title, states) in zip(panels.flat, shown, strict=False):
-        image = axes.imshow(states, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-        axes.set_title(f"{title}\nn = {len(states)}")
+        count, width = states.shape
+        image = axes.imshow(
+            states,
+            cmap="RdBu_r",
+            vmin=-most,
+            vmax=most,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0.5, width + 0.5, count + 0.5, 0.5),
+        )
+        axes.set_title(title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("hidden unit")
         for side in axes.spines.values():
             side.set_visible(False)
@@ -181,7 +208,7 @@ def _state_panels(searches: Sequence[ExaminedSearch]) -> list[tuple[str, np.ndar
     for search in searches:
         for policy in policies:
             states = np.array([each.hidden for each in search.of(policy) if each.hidden is not None], np.float64)
-            panel = f"{search.called(policy)}: {search.name}", states
+            panel = _title(search, policy, len(states)), states
             if len(states) and policy == "trained":
                 trained.append(panel)
             elif len(states):

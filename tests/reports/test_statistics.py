@@ -18,8 +18,10 @@ from nasctl.reports.statistics import (
     Predictions,
     Resampled,
     interval,
+    kendall,
     read_predictions,
     resample,
+    resample_means,
     verdict,
 )
 
@@ -202,3 +204,38 @@ def test_ten_thousand_resamples_of_five_thousand_rows(metric: str) -> None:
     interval(resample(data, metric))
     seconds = time.process_time() - began
     assert seconds < (4 if metric == "spearman" else 2)
+
+
+@settings(max_examples=40)
+@given(rows=st.integers(2, 9), seed=st.integers(0, 10_000))
+def test_kendalls_tau_of_repeated_rows(rows: int, seed: int) -> None:
+    from scipy.stats import kendalltau
+
+    draw = np.random.default_rng(seed)
+    gold, predicted = draw.integers(4, size=(2, rows)).astype(float)
+    weights = draw.multinomial(rows, np.full(rows, 1 / rows), size=4)
+    found = kendall(gold, predicted)(weights.astype(float))
+    for weight, tau in zip(weights, found, strict=True):
+        one, other = np.repeat(gold, weight), np.repeat(predicted, weight)
+        constant = np.ptp(one) == 0 or np.ptp(other) == 0
+        assert tau == pytest.approx(0.0 if constant else kendalltau(one, other).statistic, abs=1e-12)
+
+
+def test_the_difference_of_means_covers_the_truth() -> None:
+    """Two samples of unlike sizes and spreads: 95 % intervals hold the true difference about as often."""
+    draw = np.random.default_rng(3)
+    held = 0
+    for seed in range(200):
+        first, second = draw.normal(1.0, 1.0, 40), draw.normal(0.5, 3.0, 60)
+        bounds = interval(resample_means(first, second, resamples=400, seed=seed))
+        assert bounds.estimate == pytest.approx(first.mean() - second.mean())
+        held += bounds.low <= 0.5 <= bounds.high
+    assert 178 <= held <= 199
+
+
+def test_each_row_of_either_sample_is_left_out_once() -> None:
+    first, second = np.array([1.0, 2.0, 6.0]), np.array([0.5, 1.5])
+    found = resample_means(first, second, resamples=5).jackknife
+    one, other = first.mean(), second.mean()
+    expected = [*(np.delete(first, i).mean() - other for i in range(3)), one - 1.5, one - 0.5]
+    assert found.tolist() == pytest.approx(expected)
