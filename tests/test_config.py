@@ -89,6 +89,7 @@ def test_an_explicit_group_wins_over_the_one_that_a_sweep_brings():
 
 
 NEEDED = {
+    "cell=transferred": ("cell.source=mrpc",),
     "embedding=hf": ["embedding.name=owner/encoder"],
     "dataset=own": ["dataset.train=x.csv"],
     "cell=named": ["cell.names=[gru]"],
@@ -134,13 +135,12 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["cell=random", "cell.count=0"], "cell.count=0: expected a number greater than 0", ""),
     (["cell=random", "cell.names=[gru]"], "cell.names: no such key", ""),
     (["layers=RL", "cell=named", "cell.names=[gru]"], "layers=RL is short for cell=random layers=CL", "layers=CL, or"),
-    (["layers=EL"], "nasctl has no searched cells yet", "one of file, lstm, named, random"),
     (["layers=RT"], "layers=RT takes cells from two places", "RL, RR"),
     (["training=3"], "training takes one of its options", "known: paper, quick, short"),
     (["sampler.name=random"], "sets the name and nothing else", "sampler=random chooses it"),
     # keys
     (["training.epohs=3"], "training.epohs: no such key", "did you mean training.epochs"),
-    (["epochs=3"], "epochs: no such key", "did you mean training.epochs?"),
+    (["epochs=3"], "epochs: no such key", "did you mean training.epochs or search.training.epochs?"),
     (["datset=sick"], "datset: no such key", "did you mean dataset"),
     (["zzz=1"], "zzz: no such key", "--cfg"),
     (["embedding=glove", "study.space.hiden.choices=[3]"], "no such key", "did you mean study.space.hidden.choices"),
@@ -166,7 +166,7 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["embedding=glove", "study.space.hidden.choices=[]"], "expected at least one entry", ""),
     # grammar
     (["sick"], "sick: not an override", "did you mean dataset=sick?"),
-    (["demo"], "demo: not an override", "did you mean dataset=demo or sweep=demo?"),
+    (["demo"], "demo: not an override", "did you mean dataset=demo or search=demo or sweep=demo?"),
     (["=3"], "=3: not an override", "KEY=VALUE"),
     (["seed=0,1"], "seed=0,1: more than one value", "-m makes one run of each"),
     (["data.root=/a,b/c"], "more than one value", "'data.root=\"/a,b/c\"'"),

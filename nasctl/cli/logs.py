@@ -35,7 +35,7 @@ nasctl logs sick-glove-blm-L -f          and what they write, until it ends
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until nobody drives the study any more.")
 def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, follow: bool) -> None:
-    """What workers wrote while they were at jobs of STUDY, a study or a search.
+    """What workers wrote while at jobs of STUDY, or of a search.
 
     Warnings and tracebacks, mostly. TRIAL is a number, or `final` for the test of the best; why its attempts came to
     nothing is told first. The newest 10 to 20 MB of each worker are kept (logs/ in the store's folder).

@@ -43,12 +43,11 @@ nasctl retry sick-glove-blm-L --failed   e.g. once the disk has room again
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study instead of a table.")
 def resume(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool) -> None:
-    """Go on with studies and searches that are stopped, as they were begun.
+    """Go on with studies and searches that are stopped.
 
     STUDY names those that are wanted; without one, all that are neither finished nor driven by anybody, searches first:
-    studies may want their cells. Further
-    settings stand before those of the command, their paths seen from where that was typed; what makes a study what it
-    is cannot be changed.
+    studies may want their cells. They go on as they were begun. Further settings stand before those of the command,
+    their paths seen from where that was typed; what makes a study what it is cannot be changed.
     """
     names, stores = split(asked, conf_dirs)
     with opened_studies(stores) as (_, known):

@@ -166,6 +166,8 @@ def _order(asked: Asked) -> SearchOrder:
         "nodes": str(settings.search.space.nodes),
         "start": asked.origin,
     }
+    if (memory := getattr(settings.search.strategy, "memory", None)) is not None:
+        labels["memory"] = str(memory.capacity)
     spec = _spec(settings, found.run)
     return SearchOrder(spec, search_name(settings), as_yaml(settings), labels, asked.command, settings.retries)
 

@@ -45,7 +45,7 @@ nasctl ui --port 5001 --open
 @click.option("--verify", is_flag=True, help="Check every promise about them instead; exit code 3 if one is broken.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per study and search instead of tables.")
 def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
-    """Every study and search of the store: how far it is, and who drives it.
+    """How far each study and search is, and who drives it.
 
     STUDY names those that are wanted; of a search that is named its cells are told. Best scores are those on dev data,
     as in tables (x100), a search's those of its best cell under the shared weights.

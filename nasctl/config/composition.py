@@ -53,7 +53,7 @@ def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Se
 def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Composition:
     """As `compose`, with the sweep that applies."""
     groups = options(conf_dirs)
-    said = shorthand.written_out(overrides, typed.parse(overrides, groups), groups)
+    said = shorthand.written_out(overrides, typed.parse(overrides, groups))
     parsed = typed.parse(said, groups)
     config = _composed(said, parsed, groups, search_folders(conf_dirs))
     sweep = str(config.hydra.runtime.choices["sweep"])

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.types import Override
 
-from nasctl.config.groups import Groups
 from nasctl.errors import UsageError
 from nasctl.experiments.layers import from_paper
 
 __all__ = ["written_out"]
 
 
-def written_out(overrides: Sequence[str], parsed: Sequence[Override], groups: Groups) -> list[str]:
+def written_out(overrides: Sequence[str], parsed: Sequence[Override]) -> list[str]:
     """The overrides with `layers=RL` as the two keys that it stands for; others as they are.
 
-    Raises UsageError where another `cell` is asked for, and for cells that there are none of yet.
+    Raises UsageError where another `cell` is asked for.
     """
     values = {each.key_or_group: each.value() for each in parsed}
     letters = values.get("layers")
@@ -28,11 +27,6 @@ def written_out(overrides: Sequence[str], parsed: Sequence[Override], groups: Gr
         raise UsageError(
             f"layers={letters} is short for cell={cell} layers={layers}, and contradicts cell={values['cell']}",
             f"layers={layers}, or leave cell= away",
-        )
-    if cell not in groups["cell"]:
-        raise UsageError(
-            f"layers={letters} is short for cell={cell} layers={layers}, and nasctl has no {cell} cells yet",
-            f"cell=NAME, one of {', '.join(groups['cell'])}",
         )
     others = [text for text, each in zip(overrides, parsed, strict=True) if each.key_or_group not in {"layers", "cell"}]
     return [f"cell={cell}", f"layers={layers}", *others]

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasctl.data.metrics import METRICS
-from nasctl.errors import MachineError, StateMismatchError, UsageError, nearest
+from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.search.samples import FILE, Examined, Policy, SampledCell, read_samples
 from nasctl.tracking import tags as tag
-from nasctl.tracking.records import ENTRY, RunRecord
-
-FOLDER, RECORD = "searches", "record.json"
+from nasctl.tracking.found import found
+from nasctl.tracking.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -43,22 +42,14 @@ def examined(root: Path, names: Sequence[str] = ()) -> tuple[ExaminedSearch, ...
 
     Raises UsageError for a search that is not there, MachineError where there is none and for files that are not whole.
     """
-    known = {path.parent.name: path.parent for path in sorted((root / FOLDER).glob(f"*/{RECORD}"))}
+    known = {search.name: search for search in found(root)}
+    samples = {name: path for name in sorted(known) for path in known[name].files if path.name == FILE}
     for name in names:
         if name not in known:
             raise UsageError(f"no search {name!r} has ended in {root}", nearest(name, known))
-        if not (known[name] / FILE).exists():
-            raise UsageError(f"the search {name} examined no samples", "ask for some: found.examined=100")
-    found = tuple(_read(known[name]) for name in names or known if (known[name] / FILE).exists())
-    if not found:
+        if name not in samples:
+            raise UsageError(f"the search {name} examined no samples", "ask for some: search.found.examined=100")
+    entries = [(name, known[name].entry) for name in names or samples]
+    if not entries:
         raise MachineError(f"no search in {root} has examined its samples yet", "`nasctl search` makes one")
-    return found
-
-
-def _read(folder: Path) -> ExaminedSearch:
-    try:
-        entry = ENTRY.validate_json((folder / RECORD).read_bytes())
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise StateMismatchError(f"{folder / RECORD} is no record: {reason}", "search again") from error
-    return ExaminedSearch(folder.name, entry.tags, entry.record, read_samples(folder / FILE))
+    return tuple(ExaminedSearch(name, entry.tags, entry.record, read_samples(samples[name])) for name, entry in entries)
