@@ -29,9 +29,10 @@ Reward = Callable[[Sequence[Code]], Sequence[float]]
 class Step:
     """One update. Its loss was policy - weight · entropy (where the loss has it) + memory.weight · supervised.
 
-    `reward`: the mean of what the cells earned; `baseline`: what that was compared with; `entropy`: of the
-    distributions that the cells were drawn from, nats per cell; `policy`: the mean of negative log-likelihood ·
-    advantage; `supervised`: the mean negative log-likelihood of cells of the memory, None where none was taught.
+    `reward`: the mean of what the cells earned, without what the sampled form of entropy adds; `baseline`: what they
+    were compared with; `entropy`: of the distributions that the cells were drawn from, nats per cell; `policy`: the
+    mean of negative log-likelihood · advantage; `supervised`: the mean negative log-likelihood, nats per cell, of cells
+    of the memory; None where none was taught.
     """
 
     reward: float
@@ -60,9 +61,11 @@ class Policy:
     def step(self, epoch: int, number: int, reward: Reward) -> Step:
         """Draw cells, ask what they earn, and move the controller once: step `number` of `epoch`, from 1.
 
-        The baseline is taken before this step's rewards move it, so no cell is compared with itself; with its start
-        at "first" the very first step is compared with its own mean. Moving it first, as released code does, would
-        multiply all advantages by `decay`. Raises ValueError where `reward` does not give a finite number per cell.
+        The baseline is taken before this step's rewards move it, so that it is independent of them; only with its
+        start at "first" is the very first step compared with its own mean. Moving it first, as released code does,
+        would multiply all advantages by `decay`. In a space that rejects codes the gradient is that of the mean reward
+        of accepted ones as far as the baseline has come to be that mean. Raises ValueError where `reward` does not give
+        a finite number per cell.
         """
         drawn = self.controller.sample(self.strategy.samples, self._streams.of("cells", epoch, number))
         earned = [float(each) for each in reward(drawn.codes)]

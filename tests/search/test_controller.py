@@ -152,7 +152,6 @@ def test_weights_start_within_their_bound_and_tokens_are_shared_by_places():
 
 def test_what_no_choice_can_need_has_no_gradient():
     controller = Controller(EnasSpace(6), PHAM, 0)
-    controller.sample(5, stream())
     (-controller.score(controller.sample(20, stream()).codes).log_probabilities.sum()).backward()
     assert not controller.embedding.grad[0].any()
     assert not controller.heads.grad[1].any(), "node 1 has one parent"
@@ -164,6 +163,8 @@ def test_a_draw_depends_on_its_own_stream_of_the_seed():
     small, large = (Controller(EnasSpace(nodes), PHAM, 3) for nodes in (6, 12))
     assert small.heads[4, :4].equal(large.heads[4, :4])
     assert small.embedding.equal(large.embedding[:10])
+    assert not small.heads[4, :4].equal(small.heads[2, :4])
+    assert not small.embedding[1].equal(small.embedding[2])
     assert not small.heads.equal(Controller(EnasSpace(6), PHAM, 4).heads)
     assert small.sample(9, stream()).codes == small.sample(9, stream()).codes
     assert small.sample(9, stream()).codes != small.sample(9, stream("other")).codes

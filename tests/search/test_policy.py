@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean
 
 import numpy as np
@@ -194,13 +194,27 @@ def test_the_memory_is_taught_from_its_epoch_on():
     assert supervised[2] == pytest.approx(math.log(4**6 * 120), abs=1.0), "near a uniform policy"
 
 
-def test_a_step_teaches_each_place_of_the_memory_once():
-    for batch in (5, 50):
-        policy = made(memory=replace(MEMORY, first=1, taught=1, batch=batch))
-        policy.end_epoch(1)
-        everything = [tuple(text.split("-")) for text in policy.state()[1]["memory"]]
-        expected = -policy.controller.score(everything).log_probabilities.sum(1).mean().item()
-        assert policy.step(2, 1, same(0.0)).supervised == pytest.approx(expected, abs=1e-6)
+def test_a_step_teaches_other_places_of_the_memory_each_time_and_none_twice():
+    still = replace(QUICK, learning_rate=1e-12, initial=1.0)
+    policy = made(EnasSpace(6), controller=still, memory=replace(MEMORY, first=1, taught=1, drawn=9))
+    policy.end_epoch(1)
+    held = [tuple(text.split("-")) for text in policy.state()[1]["memory"]]
+    surprises = -policy.controller.score(held).log_probabilities.sum(1)
+    sets = {each: surprises[list(each)].mean().item() for each in combinations(range(9), 4)}
+    met = []
+    for number in range(1, 6):
+        supervised = policy.step(2, number, same(0.0)).supervised
+        met += [each for each, mean in sets.items() if mean == pytest.approx(supervised, abs=1e-5)]
+    assert len(met) == 5, "four of nine places: no more, no fewer, none twice"
+    assert len(set(met)) >= 4
+
+
+def test_a_memory_that_is_smaller_than_a_batch_is_taught_whole():
+    policy = made(memory=replace(MEMORY, first=1, taught=1, batch=50))
+    policy.end_epoch(1)
+    everything = [tuple(text.split("-")) for text in policy.state()[1]["memory"]]
+    expected = -policy.controller.score(everything).log_probabilities.sum(1).mean().item()
+    assert policy.step(2, 1, same(0.0)).supervised == pytest.approx(expected, abs=1e-6)
 
 
 def test_nothing_is_taught_from_an_empty_memory():
