@@ -11,7 +11,7 @@ import pytest
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.files import file_sha256
 from nasctl.tuning import folders
-from nasctl.tuning.folders import Kept, DrivenFolder, check_room
+from nasctl.tuning.folders import DrivenFolder, Kept, check_room
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from nasctl.tuning.folders import Owner, DrivenFolder
+from nasctl.tuning.folders import DrivenFolder, Owner
 from nasctl.tuning.owners import living, lock_holders
 
 
