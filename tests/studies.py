@@ -29,17 +29,21 @@ from nasctl.specs import (
     IntRange,
     LayerSpec,
     RunSpec,
+    SearchSpec,
     StudySpec,
     TrainingSpec,
 )
 from nasctl.specs import Pool as CellPool
+from nasctl.strategies import ControllerSpec, FoundSpec, RandomStrategy, SpaceSpec
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import RunRecord, Tracker, TrialEntry
 from nasctl.tuning.driven import StudyOrder
+from nasctl.tuning.driven_search import SearchOrder
 from nasctl.tuning.events import Event, StudyEnded
 from nasctl.tuning.promises import Broken, verify
 from nasctl.tuning.scheduler import Scheduler
 from nasctl.tuning.study import StudyStore
+from nasctl.tuning.work import Order
 from nasctl.workers import noop
 from nasctl.workers.inprocess import InProcessPool
 from nasctl.workers.local import worker_environment
@@ -94,6 +98,34 @@ def study(
 
 def order(spec: StudySpec, **options: Any) -> StudyOrder:
     return StudyOrder(spec, f"study: {spec.name}\n", "noop", options)
+
+
+def search_spec(epochs: int = 3, **changes: Any) -> SearchSpec:
+    """A search over the cells of four nodes; `changes` are fields of SearchSpec."""
+    controller = ControllerSpec(8, 5.0, 2.5, 0.1, 3.5e-4, None)
+    training = dataclasses.replace(TRAINING, epochs=epochs)
+    spec = SearchSpec(
+        "search",
+        "d" * 16,
+        "pearson",
+        EmbeddingRef("e" * 16, trainable=False),
+        BlmSpec("blm", "sequence", "masked", "common"),
+        (8,),
+        training,
+        SpaceSpec("enas", 4),
+        RandomStrategy("random_ws", controller, 5),
+        2,
+        FoundSpec(5, "code", 100, 0),
+        "fp32",
+        RESULT_VERSION,
+    )
+    return dataclasses.replace(spec, **changes)
+
+
+def search_order(name: str = "f", spec: SearchSpec | None = None, *, retries: int = 2, **options: Any) -> SearchOrder:
+    labels = {"dataset": "none", "model": "blm", "search": "random_ws"}
+    spec = search_spec() if spec is None else spec
+    return SearchOrder(spec, name, f"search: {name}\n", labels, None, retries, "noop", options)
 
 
 def job(identity: str = "s/0", attempt: int = 1, scratch: Path | str = "scratch", **options: Any) -> Job:
@@ -179,7 +211,7 @@ def database(root: Path) -> str:
 @contextmanager
 def scheduler(
     root: Path,
-    orders: Sequence[StudyOrder],
+    orders: Sequence[Order],
     pool: Pool | None = None,
     *,
     tracker: Tracker | None = None,
@@ -203,7 +235,7 @@ def scheduler(
         store.close()
 
 
-def drive(root: Path, orders: Sequence[StudyOrder], pool: Pool | None = None, **more: Any) -> list[Event]:
+def drive(root: Path, orders: Sequence[Order], pool: Pool | None = None, **more: Any) -> list[Event]:
     """All events of studies driven to their ends."""
     with scheduler(root, orders, pool, **more) as driver:
         return list(driver.run())
@@ -307,6 +339,20 @@ class Driven:
         self.process.stderr.close()
 
 
+def gone(processes: Sequence[Any], seconds: float = LIMITS.grace + 2) -> bool:
+    """Whether all of these end in time."""
+    import psutil  # the process that is driven needs none
+
+    _, alive = psutil.wait_procs(processes, seconds)
+    return not alive
+
+
+def without_time(record: RunRecord) -> RunRecord:
+    """What two searches must have in common, however often they were interrupted."""
+    history = tuple(dataclasses.replace(epoch, seconds=0.0) for epoch in record.history)
+    return dataclasses.replace(record, seconds={}, counts={}, history=history)
+
+
 def tiny_order(root: Path, trials: int, training: Mapping[str, Any]) -> StudyOrder:
     """A study of tiny runs that really train, one seed after the other."""
     from tiny import run_spec  # a study of no-op jobs needs no torch
@@ -316,12 +362,13 @@ def tiny_order(root: Path, trials: int, training: Mapping[str, Any]) -> StudyOrd
 
 
 def main(root: Path, asked: Mapping[str, Any]) -> int:
-    """Drive one study over real workers, telling each event as a JSON line; the exit code.
+    """Drive a study, or a search of so many epochs, over real workers, each event a JSON line; the exit code.
 
     Its tracker is made of files, or with tracker="mlflow" the real one, in a database that is there.
     """
     options = dict(asked)
-    trials, workers, grace = options.pop("trials"), options.pop("workers"), options.pop("grace", LIMITS.grace)
+    search, trials = options.pop("search", None), options.pop("trials", 0)
+    workers, grace = options.pop("workers"), options.pop("grace", LIMITS.grace)
     training = options.pop("training", None)  # of tiny runs that really train
     limits = dataclasses.replace(LIMITS, grace=grace)
     pool = process_pool(root, workers, limits) if workers else InProcessPool(cache=root / "cache")
@@ -330,7 +377,11 @@ def main(root: Path, asked: Mapping[str, Any]) -> int:
         from nasctl.tracking.store import MlflowTracker
 
         tracker = MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "nasctl")
-    orders = [order(study(trials=trials), **options) if training is None else tiny_order(root, trials, training)]
+    orders: list[Order] = []
+    if trials:
+        orders += [order(study(trials=trials), **options) if training is None else tiny_order(root, trials, training)]
+    if search is not None:
+        orders += [search_order(spec=search_spec(search), **options)]
     try:
         with scheduler(root, orders, pool, tracker=tracker, grace=grace) as driver:
             for event in driver.run():

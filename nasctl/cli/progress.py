@@ -66,8 +66,8 @@ class Board:
                 self.workers[event.slot] = f"{_what(event.study, event.number, event.purpose)}  starts"
             case tell.EpochEnded():
                 self.workers[event.slot] = self._doing(event)
-            case tell.SearchEnded(record=record) if record.found:
-                self.best[event.search] = max(cell.score for cell in record.found)
+            case tell.SearchEnded():
+                self._end_search(event)
             case tell.TrialEnded():
                 self.finished[event.study], self.failed[event.study] = event.finished, event.failed
                 self._ended_here += 1
@@ -78,6 +78,12 @@ class Board:
             case _:
                 pass
         return line
+
+    def _end_search(self, event: tell.SearchEnded) -> None:
+        if event.record.found:
+            self.best[event.search] = max(cell.score for cell in event.record.found)
+        if event.slot is not None:
+            self.workers[event.slot] = "waits"
 
     def remaining(self) -> float | None:
         """Seconds until all is done, as fast as so far, searches taking all of their epochs; None if nobody can say."""
@@ -148,7 +154,7 @@ class Board:
             case tell.EpochEnded(purpose="search"):
                 line = self._epoch_line(event)
             case tell.SearchEnded():
-                line = f"{event.search}: {_cells_found(event.record)}{', as is known' if event.known else ''}"
+                line = f"{event.search}: {_cells_found(event.record)}{', as is known' if event.slot is None else ''}"
             case tell.StudyEnded():
                 line = f"{event.study}: {event.finished} trials are done, {event.failed} failed"
             case tell.Stopping() | tell.Warned():

@@ -64,7 +64,10 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
     check_known(names, [*(study.name for study in known), *begun], stores)
     studies = [study for study in known if not names or study.name in names]
     searches = [search for search in begun.values() if not names or search.name in names]
-    stopped = [*_show_studies(studies, stores, as_json=as_json), *_show_searches(searches, as_json=as_json)]
+    stopped = _show_studies(studies, stores, as_json=as_json)
+    if studies and searches and not as_json:
+        click.echo()
+    stopped += _show_searches(searches, as_json=as_json)
     if names and not as_json:
         _show_cells(searches)
     if stopped and not as_json:

@@ -103,7 +103,7 @@ class DrivenSearch:
         """Write down what the search is and remove what an earlier scheduler left; one that is over has ended again."""
         if self._found is not None:
             self._folder.clear_all_but([])
-            yield self._end(self._found, known=True)
+            yield self._end(self._found, None)
             return
         self._folder.describe(self._identity, self.order.config, self.order.command)
         self._folder.clear_all_but([str(JOB)])
@@ -157,7 +157,7 @@ class DrivenSearch:
         found = keep_search(self._folder.path, entry)
         faults.reach("search-end")
         self._folder.clear(str(JOB))
-        yield self._end(found, known=False)
+        yield self._end(found, slot)
 
     def fail(self, task: Task, failure: Failure) -> Iterator[Event]:
         """An attempt came to nothing: the next one goes on from its checkpoint.
@@ -184,11 +184,11 @@ class DrivenSearch:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _end(self, found: FoundSearch, *, known: bool) -> SearchEnded:
+    def _end(self, found: FoundSearch, slot: int | None) -> SearchEnded:
         self.ended = True
         if self._writer is not None:
             self._writer.run(found)
-        return SearchEnded(self.name, found.entry.record, known)
+        return SearchEnded(self.name, found.entry.record, slot)
 
     def leave(self, state: Literal["interrupted", "failed"]) -> None:
         """Nothing is to be told: its folder has no record, so that it goes on another time."""

@@ -116,11 +116,11 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class SearchEnded:
-    """A search is over, and kept; with `known` it was before."""
+    """A search is over, and kept; `slot` is None if it was before."""
 
     search: str
     record: RunRecord
-    known: bool
+    slot: int | None
 
 
 @dataclass(frozen=True)

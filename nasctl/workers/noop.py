@@ -119,8 +119,8 @@ def _search(job: Job, spec: SearchSpec, threads: int) -> Generator[EpochRecord, 
             code_text(code),
         )
         history.append(told)
-        text = canonical_json({"resumed": resumed, "history": [asdict(each) for each in history]})
-        write_atomically(progress, text)
+        told_so_far = {"resumed": resumed, "history": [asdict(each) for each in history]}
+        write_atomically(progress, json.dumps(told_so_far))  # which a value that is no number passes
         yield told
     count = min(spec.found.count, space.size() or spec.found.count)
     cells = [_made_up(space, code) for code in draw_pool(space, count, spec.training.seed)]

@@ -96,6 +96,7 @@ class Session:
                     if self._stopping:
                         break
                 case Job() if self._stopping:
+                    self._at = message
                     break  # it was on its way when the stop came
                 case ProtocolError():
                     raise message

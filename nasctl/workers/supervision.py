@@ -237,8 +237,8 @@ class ProcessPool:
             self._settled(worker)
         elif isinstance(told, Failed):
             self._retire(worker)
-        elif isinstance(told, Stopped):
-            worker.state = "ending"
+        elif isinstance(told, Stopped) and (told.job is not None or worker.state == "idle"):
+            worker.state = "ending"  # else a job's answer is lost with it
 
     def _blamed(self, gpu: str, told: Epoch | Done | Kept | Failed | Stopped) -> list[PoolEvent]:
         """Whether a GPU is to blame for what its worker says, and lost with that."""

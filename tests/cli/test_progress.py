@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from nasctl.cli.progress import Board, follow
-from nasctl.tracking.records import EpochRecord, RunRecord
+from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord
 from nasctl.tuning import events as tell
 
 STUDY = "sick-glove-blm-L"
@@ -132,3 +132,57 @@ def test_on_a_terminal_lines_scroll_above_the_board(monkeypatch, no_colour):
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
     assert max(map(len, re.split(r"[\r\n]+", plain))) <= 80
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", written)  # colours
+
+
+def search_happenings() -> list[tell.Event]:
+    def epoch(number: int, new: float) -> EpochRecord:
+        return EpochRecord(
+            number, 0.25, {"pearson": 0.612}, 61.0, {"reward": 0.6, "entropy": 12.75, "new": new}, "tanh"
+        )
+
+    cells = tuple(FoundCell(f"c{score}", "", "", -1.0, score) for score in (0.5, 0.7))
+    return [
+        tell.SearchStarted("f", 5, again=True),
+        tell.WorkerStarted(0, "host", 1, "cpu"),
+        tell.JobStarted("f", 0, "search", 1, 0, {}),
+        tell.EpochEnded("f", 0, "search", 0, epoch(3, 1.0)),
+        tell.EpochEnded("f", 0, "search", 0, epoch(4, 0.25)),
+        tell.SearchEnded("f", replace(record(0.6), found=cells), 0),
+        tell.SearchEnded("f", replace(record(0.6), found=cells), None),
+        tell.SearchEnded("f", record(0.0, "diverged", "loss not finite in epoch 2"), 0),
+    ]
+
+
+def test_a_search_is_a_line_per_epoch_with_the_time_left() -> None:
+    now = [0.0]
+    board = Board({"f": "pearson"}, clock=lambda: now[0])
+    first, *_, diverged = events = search_happenings()
+    assert board.take(first) == "f: a search of at most 5 epochs, gone on with"
+    assert board.total() == "f: at most 5 epochs more"
+    assert [board.take(event) for event in events[1:3]] == ["", ""]
+    assert board.lines()[0] == "worker 0  f search  starts"
+    now[0] = 62.0
+    assert board.take(events[3]) == (
+        "epoch   3  loss 0.2500  dev pearson 61.20  reward 0.6  entropy 12.75  new 1  1 min 02 s"
+    )
+    assert board.total() == "f: at most 2 epochs more  2 min 04 s left"
+    now[0] = 80.0
+    assert board.take(events[4]).endswith("new 0.25  18.0 s")
+    assert board.total() == "f: at most 1 epoch more  40.0 s left"
+    found = "f: 2 cells found, the best with pearson 70.00 under the shared weights, 1 min 02 s"
+    assert [board.take(event) for event in events[5:7]] == [found, f"{found}, as is known"]
+    assert board.lines() == ["worker 0  waits", "best 70.00"]
+    assert board.take(diverged) == "f: diverged (loss not finite in epoch 2), 1 min 02 s"
+
+
+def test_beside_others_a_search_is_named_and_the_longest_is_waited_for() -> None:
+    now = [0.0]
+    board = Board({"f": "pearson", STUDY: "pearson"}, clock=lambda: now[0])
+    board.take(tell.StudyStarted(STUDY, 4, 0, 0, 0, None))
+    for event in search_happenings()[:3]:
+        board.take(event)
+    now[0] = 10.0
+    assert board.take(search_happenings()[3]).startswith("f  epoch   3  loss")
+    assert board.remaining() is None
+    board.take(tell.TrialEnded(STUDY, 0, 1, record(0.5), None, 1, 0))
+    assert board.remaining() == 30.0

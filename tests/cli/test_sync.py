@@ -43,7 +43,7 @@ def test_an_empty_place_has_nothing_to_log(nasctl, tmp_path):
     assert "nothing to log in" in result.stderr
     unknown = nasctl("sync", STUDY)
     assert unknown.exit_code == 2
-    assert f"there is no study '{STUDY}'; there are none in" in unknown.stderr
+    assert f"there is no study or search '{STUDY}'; there are none in" in unknown.stderr
     assert not list(tmp_path.iterdir())
 
 

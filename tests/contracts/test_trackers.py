@@ -193,3 +193,23 @@ def test_any_order_and_repetition_leaves_one_child_per_trial(tracker: Tracker, o
     ids = {number: tracker.log_trial(study, name, entry(number)) for number in order}
     assert tracker.trials(study) == ids
     assert sorted(run.trial or 0 for run in tracker.runs("trial", {"nasctl.study": name})) == [0, 1, 2, 3]
+
+
+def test_a_search_is_logged_once_whole_however_many_epochs_it_took(tracker: Tracker, tmp_path: Path) -> None:
+    pool = tmp_path / "pool.json"
+    pool.write_text("[]")
+    history = tuple(
+        EpochRecord(n, 1.0 / n, {"pearson": 0.5}, float(n), {"reward": n / 300, "entropy": 1.0, "new": 0.5}, "tanh")
+        for n in range(1, 301)
+    )
+    done = entry(0, role="search", seconds={"train": 300.0}, cells=(), history=history)
+    search = tracker.log_run("sick-enas", done, [pool])
+    assert tracker.log_run("sick-enas", done, [pool]) == search
+    assert tracker.log_run("sick-enas", entry(0, role="final"), ()) != search
+    (stored,) = tracker.runs("search")
+    assert (stored.id, stored.kind, stored.study, stored.trial) == (search, "search", "", None)
+    assert stored.tags["nasctl.name"] == "sick-enas"
+    names = ("loss", "dev/pearson", "reward", "entropy", "new")
+    assert [stored.metrics[f"epoch/{name}"] for name in names] == [1.0 / 300, 0.5, 1.0, 1.0, 0.5]
+    assert tracker.forget({"nasctl.kind": "search", "nasctl.name": "sick-enas"}) == 1
+    assert [run.kind for run in tracker.runs()] == ["run"]

@@ -1,4 +1,4 @@
-"""A scheduler that is killed at each of its twelve fault points, and goes on as if nothing had happened.
+"""A scheduler that is killed at each of the twelve fault points of a study, and goes on as if nothing had happened.
 
 Each scheduler is a process that really dies, with Optuna and MLflow on SQLite; no-op jobs, on a worker of their own
 where the point is about workers. MLflow takes seconds to import, so one process does that, and forks for each kill.
@@ -140,12 +140,16 @@ def uninterrupted(tmp_path_factory, mlflow_database, checkout):
     return everything(root)
 
 
+SEARCH_POINTS = ("search-files", "search-end")
+"""Those of a search: `test_killed_searches.py` has them."""
+
+
 def test_every_point_is_hit_here():
-    assert set(AT) == set(faults.POINTS)
+    assert {*AT, *SEARCH_POINTS} == set(faults.POINTS)
     assert all(text.partition(":")[0] == point for point, text in AT.items())
 
 
-@pytest.mark.parametrize("point", faults.POINTS)
+@pytest.mark.parametrize("point", AT)
 def test_killed_there_the_study_ends_as_if_it_had_not_been(root, uninterrupted, killed_at, point, capsys):
     assert killed_at(root, AT[point], tracker="mlflow", workers=point in OF_WORKERS)
     before = {number: trial for number, trial in everything(root).items() if trial[1] != "unfinished"}

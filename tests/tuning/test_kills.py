@@ -11,7 +11,7 @@ from dataclasses import replace
 import psutil
 import pytest
 import studies
-from studies import LIMITS, Driven, FileTracker, database, drive, finals, order, process_pool, study
+from studies import LIMITS, Driven, FileTracker, database, drive, finals, gone, order, process_pool, study
 
 from nasctl.errors import MachineError
 from nasctl.tuning.events import JobRepeated, JobStarted, TrialEnded, WorkerStarted
@@ -38,11 +38,6 @@ def check_whole(root, trials):
     assert dict(tracker.trials("s")) == {number: state for number, (_, state) in everything.items()}
     assert tracker.state("s") == "finished"
     return everything
-
-
-def gone(processes, seconds=LIMITS.grace + 2):
-    _, alive = psutil.wait_procs(processes, seconds)
-    return not alive
 
 
 def kill_workers(root, trials, kills, seed):

@@ -94,7 +94,7 @@ def test_a_whole_study_keeps_every_promise(store):
 
 def test_a_study_that_is_not_there_is_told(store):
     opened = StudyStore(database(store.root))
-    with pytest.raises(UsageError, match="there is no study 't'"):
+    with pytest.raises(UsageError, match="there is no study or search 't'"):
         list(verify(opened, store.root, store.tracker, _shown, ["t"]))
     opened.close()
 

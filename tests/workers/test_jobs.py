@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import job, noop_record
+from studies import job, noop_record, search_spec
 
+from nasctl.cells.spelling import spelled
 from nasctl.errors import MachineError, UsageError
 from nasctl.files import file_sha256
+from nasctl.spaces import space_named
+from nasctl.spaces.base import code_of
+from nasctl.specs import SEARCH, search_digest
 from nasctl.tracking.records import EpochRecord
 from nasctl.workers.jobs import MAX_MESSAGE_CHARACTERS, Executor
 from nasctl.workers.protocol import MAX_LINE_BYTES, PROTOCOL, Drop, Keep, Start, encode
@@ -196,3 +201,51 @@ def test_a_failure_fits_into_a_line_whatever_it_says(run):
 def test_a_spec_that_is_none_is_a_failure(run):
     (failed,) = Executor(START).perform(asked(spec={"kind": "run"}))
     assert failed.reason == "exception"
+
+
+# --- searches ---------------------------------------------------------------------------------------------------------
+
+
+def search_job(kind="search", **changes):
+    return asked(kind, spec=SEARCH.dump_python(search_spec(), mode="json"), role="search", **changes)
+
+
+def test_a_search_tells_its_epochs_and_leaves_samples_and_weights(run, tmp_path, monkeypatch):
+    def search(spec, workplace, resumption):
+        assert spec == search_spec()
+        assert resumption == (tmp_path / "resume.safetensors", 120.0, 60.0)
+        yield EpochRecord(1, 0.5, {"pearson": 0.25}, 1.0)
+        record = replace(noop_record(), role="search", digest="f" * 16)
+        return types.SimpleNamespace(record=record, weights={"child/w": 1}, examined={"trained": [0.5]})
+
+    module = types.ModuleType("nasctl.experiments.search")
+    module.search = search
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    executor = Executor(START)
+    epoch, done = executor.perform(search_job(scratch=str(tmp_path)))
+    assert epoch.epoch.epoch == 1
+    assert (done.record.role, done.weights) == ("search", True)
+    assert json.loads((tmp_path / "samples.json").read_text()) == {"trained": [0.5]}
+    executor.settle(Keep("s/0", 1, str(tmp_path / "best.safetensors")))
+    assert json.loads((tmp_path / "best.safetensors").read_text()) == [{"child/w": 1}, {"digest": "f" * 16}]
+    assert len(run.places) == 1
+
+
+def test_the_no_op_job_stands_for_a_search_too(tmp_path):
+    *epochs, done = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
+    assert [each.epoch.epoch for each in epochs] == [1, 2, 3]
+    assert (done.record.role, done.record.digest) == ("search", search_digest(search_spec()))
+    space = space_named("enas", nodes=4)
+    for cell in done.record.found:
+        assert cell.cell == spelled(space.decode(code_of(cell.code, space)))
+        assert cell.log_probability == pytest.approx(-math.log(space.size()))
+    assert len(json.loads((tmp_path / "samples.json").read_text())) == 5
+    *epochs, again = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
+    assert epochs == []
+    assert again.record.counts == {"resumed": 1}
+
+
+def test_a_job_has_the_spec_of_its_kind():
+    for wrong in (asked("search"), search_job("run"), search_job("evaluate")):
+        (failed,) = Executor(START).perform(wrong)
+        assert (failed.type, failed.reason) == ("failed", "exception")

@@ -14,18 +14,23 @@ import psutil
 import pytest
 from studies import job, noop_record
 
+from nasctl.files import file_sha256
 from nasctl.specs import run_digest
 from nasctl.workers.protocol import (
     PROTOCOL,
+    Done,
     Drop,
+    Epoch,
     Hello,
     Job,
     Keep,
+    Kept,
     LineSplitter,
     Ready,
     Sender,
     Start,
     Stop,
+    Stopped,
     decode,
     encode,
 )
@@ -281,3 +286,42 @@ def run_digest_of(asked: Job):
     from nasctl.specs import RUN
 
     return run_digest(RUN.validate_json(json.dumps(asked.spec)))
+
+
+@pytest.fixture
+def this_checkout(checkout, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(checkout))
+
+
+@pytest.mark.usefixtures("this_checkout")
+def test_a_stop_waits_for_what_becomes_of_weights(worker, tmp_path):
+    spoken = worker().begin()
+    asked = job(scratch=tmp_path)
+    spoken.say(asked)
+    spoken.hear(Done)
+    spoken.say(Stop())
+    time.sleep(0.2)
+    spoken.say(Keep(asked.job, asked.attempt, str(tmp_path / "best")))
+    assert spoken.hear() == Kept(asked.job, asked.attempt, str(tmp_path / "best"), file_sha256(tmp_path / "best"))
+    assert spoken.hear() == Stopped(None, None)
+    assert spoken.process.wait(10) == 0
+
+
+@pytest.mark.usefixtures("this_checkout")
+def test_a_sigterm_does_not_wait_for_it(worker, tmp_path):
+    spoken = worker().begin()
+    spoken.say(job(scratch=tmp_path))
+    spoken.hear(Done)
+    spoken.process.send_signal(signal.SIGTERM)
+    assert spoken.hear() == Stopped(None, None)
+    assert spoken.process.wait(10) == 0
+
+
+@pytest.mark.usefixtures("this_checkout")
+def test_a_job_on_its_way_when_the_stop_comes_is_told_to_be_left(worker, tmp_path):
+    spoken = worker().begin()
+    asked = job(scratch=tmp_path, seconds=1.0, epochs=2)
+    os.write(spoken.process.stdin.fileno(), encode(1, asked) + encode(2, Stop()))  # seen before it, or after an epoch
+    while isinstance(said := spoken.hear(), Epoch):
+        pass
+    assert said == Stopped(asked.job, asked.attempt)
