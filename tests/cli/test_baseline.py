@@ -8,6 +8,7 @@ import types
 
 import pytest
 
+from nasctl.cli import driving
 from nasctl.cli import studies as module
 from nasctl.errors import UsageError
 
@@ -138,7 +139,7 @@ def test_two_studies_share_the_workers(nasctl, store):
     ],
 )
 def test_what_can_be_known_is_told_before_anything_starts(nasctl, store, monkeypatch, arguments, message):
-    monkeypatch.setattr(module, "_pool", pytest.fail)
+    monkeypatch.setattr(driving, "_pool", pytest.fail)
     result = nasctl("baseline", "dataset.pairs=60", "embedding.width=8", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr.splitlines()[-1]
@@ -195,7 +196,7 @@ def test_in_flight_is_at_most_eight(nasctl, store, monkeypatch):
         seen.append(in_flight)
         raise UsageError("seen")
 
-    monkeypatch.setattr(module, "_slots", lambda _: 12)
+    monkeypatch.setattr(module, "slots", lambda _: 12)
     monkeypatch.setattr(module, "_spec", note)
     assert nasctl("baseline", *TINY).exit_code == 2
     assert seen == [8]

@@ -15,7 +15,7 @@ import pytest
 import studies
 from studies import drive, order, study
 
-from nasctl.cli import progress
+from nasctl.cli import driving, progress
 from nasctl.cli import studies as module
 from nasctl.errors import FailedTrialsError, StateMismatchError
 from nasctl.tuning.events import TrialEnded
@@ -39,8 +39,8 @@ def in_process(monkeypatch):
     """Workers cost seconds to start; one inside this process does the same work."""
     from nasctl.workers.inprocess import InProcessPool
 
-    monkeypatch.setattr(module, "_pool", lambda asked, _: InProcessPool(cache=asked.stores.cache))
-    monkeypatch.setattr(module, "_slots", lambda _: 1)
+    monkeypatch.setattr(driving, "_pool", lambda _, stores, __: InProcessPool(cache=stores.cache))
+    monkeypatch.setattr(module, "slots", lambda _: 1)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from nasctl.cli import driving
 from nasctl.cli import studies as module
 from nasctl.errors import MachineError
 from nasctl.tracking.store import MlflowTracker
@@ -25,8 +26,8 @@ def in_process(monkeypatch):
     """Workers cost seconds to start; one inside this process does the same work."""
     from nasctl.workers.inprocess import InProcessPool
 
-    monkeypatch.setattr(module, "_pool", lambda asked, _: InProcessPool(cache=asked.stores.cache))
-    monkeypatch.setattr(module, "_slots", lambda _: 1)
+    monkeypatch.setattr(driving, "_pool", lambda _, stores, __: InProcessPool(cache=stores.cache))
+    monkeypatch.setattr(module, "slots", lambda _: 1)
 
 
 @pytest.fixture
