@@ -268,10 +268,10 @@ def test_a_run_that_diverged_is_logged_and_said(nasctl, store):
 def test_hyperparameters_have_the_names_of_a_space(tmp_path):
     import tiny
 
-    from nasctl.specs import with_values
+    from nasctl.specs import hyperparameters, with_values
 
     spec = tiny.run_spec(tmp_path, "esim")
-    values = module.hyperparameters(spec)
+    values = hyperparameters(spec.training, [layer.hidden for layer in spec.layers])
     assert {"hidden_1", "hidden_2", "dropout_2", "variational_dropout_2", "seed"} <= set(values)
     assert with_values(spec, values) == spec
 
