@@ -114,6 +114,7 @@ def search_spec(epochs: int = 3, **changes: Any) -> SearchSpec:
         training,
         SpaceSpec("enas", 4),
         RandomStrategy("random_ws", controller, 5),
+        None,
         2,
         FoundSpec(5, "code", 100, 0),
         "fp32",

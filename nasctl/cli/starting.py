@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasctl.cli.named import opened_studies
@@ -14,7 +12,6 @@ from nasctl.data.metrics import METRICS
 from nasctl.errors import NasctlError, UsageError
 from nasctl.models import MODELS
 from nasctl.specs import RunSpec
-from nasctl.tuning.folders import IDENTITY, DrivenFolder
 
 if TYPE_CHECKING:
     from nasctl.cli.stores import Stores
@@ -59,9 +56,11 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
 
 
 def _best(settings: Settings, stores: Stores) -> tuple[dict[str, Any], str]:
-    folder = DrivenFolder(stores.root, search_name(settings), "search")
-    if (begun := _begun(folder.path)) is not None:
-        return begun, "as it was begun"
+    from nasctl.tuning.driven_search import pinned  # noqa: PLC0415 - --help need not pay for it
+
+    begun = pinned(stores.root, search_name(settings))
+    if begun is not None:
+        return {name: getattr(begun.training, name) for name in _TAKEN} | {"hidden": begun.hidden}, "as it was begun"
     looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
     tuned = [(look, best) for look, best in looks if best is not None]
     if not tuned:
@@ -94,15 +93,6 @@ _SOURCES: Mapping[str, Callable[[Settings, Stores], tuple[dict[str, Any], str]]]
     "paper": _paper,
     "training": _training,
 }
-
-
-def _begun(folder: Path) -> dict[str, Any] | None:
-    """The hyperparameters of a search that has been begun; None if it has not."""
-    try:
-        identity = json.loads((folder / IDENTITY).read_text("utf-8"))
-        return {name: identity["training"][name] for name in _TAKEN} | {"hidden": identity["hidden"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 _TAKEN = ("batch_size", "loss", "weight_decay", "dropout", "variational_dropout", "seed")

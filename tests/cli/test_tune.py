@@ -102,7 +102,7 @@ def test_a_cell_comes_from_a_file(nasctl, tmp_path):
         (["cell=random", "layers=LL"], "layers=LL does not fit model=esim with cell=random; layers=CC or CL or LC"),
         (["cell=random", "layers=C"], "one letter per recurrent layer: layers=CC or CL or LC"),
         (["layers=RL", "cell=lstm"], "layers=RL is short for cell=random layers=CL, and contradicts cell=lstm"),
-        (["layers=EL"], "nasctl has no searched cells yet; cell=NAME, one of file, lstm, named, random"),
+        (["layers=EL"], "no search has found cells with dataset=demo-sick embedding=svd model=esim search=enas in "),
         (["cell=random", "model=bow"], "model=bow has no recurrent layer in which cell=random could stand"),
         (["cell=named", "cell.names=[gru,gur]"], "there is no cell 'gur' in the library; did you mean gru"),
         (["cell=named", "cell.names=[gru,gru]"], "the pool has two cells called gru; name each cell once"),

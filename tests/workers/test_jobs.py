@@ -15,9 +15,11 @@ from studies import job, noop_record, search_spec
 from nasctl.cells.spelling import spelled
 from nasctl.errors import MachineError, UsageError
 from nasctl.files import file_sha256
+from nasctl.search.samples import Examined, SampledCell, read_samples
 from nasctl.spaces import space_named
 from nasctl.spaces.base import code_of
 from nasctl.specs import SEARCH, search_digest
+from nasctl.strategies import SpaceSpec
 from nasctl.tracking.records import EpochRecord
 from nasctl.workers.jobs import MAX_MESSAGE_CHARACTERS, Executor
 from nasctl.workers.protocol import MAX_LINE_BYTES, PROTOCOL, Drop, Keep, Start, encode
@@ -210,13 +212,16 @@ def search_job(kind="search", **changes):
     return asked(kind, spec=SEARCH.dump_python(search_spec(), mode="json"), role="search", **changes)
 
 
+EXAMINED = Examined(1, SpaceSpec("enas", 2), "pearson", {"uniform": (SampledCell("tanh-0-relu", score=0.5),)})
+
+
 def test_a_search_tells_its_epochs_and_leaves_samples_and_weights(run, tmp_path, monkeypatch):
     def search(spec, workplace, resumption):
         assert spec == search_spec()
         assert resumption == (tmp_path / "resume.safetensors", 120.0, 60.0)
         yield EpochRecord(1, 0.5, {"pearson": 0.25}, 1.0)
         record = replace(noop_record(), role="search", digest="f" * 16)
-        return types.SimpleNamespace(record=record, weights={"child/w": 1}, examined={"trained": [0.5]})
+        return types.SimpleNamespace(record=record, weights={"child/w": 1}, examined=EXAMINED)
 
     module = types.ModuleType("nasctl.experiments.search")
     module.search = search
@@ -225,7 +230,7 @@ def test_a_search_tells_its_epochs_and_leaves_samples_and_weights(run, tmp_path,
     epoch, done = executor.perform(search_job(scratch=str(tmp_path)))
     assert epoch.epoch.epoch == 1
     assert (done.record.role, done.weights) == ("search", True)
-    assert json.loads((tmp_path / "samples.json").read_text()) == {"trained": [0.5]}
+    assert read_samples(tmp_path / "samples.json") == EXAMINED
     executor.settle(Keep("s/0", 1, str(tmp_path / "best.safetensors")))
     assert json.loads((tmp_path / "best.safetensors").read_text()) == [{"child/w": 1}, {"digest": "f" * 16}]
     assert len(run.places) == 1
@@ -239,7 +244,7 @@ def test_the_no_op_job_stands_for_a_search_too(tmp_path):
     for cell in done.record.found:
         assert cell.cell == spelled(space.decode(code_of(cell.code, space)))
         assert cell.log_probability == pytest.approx(-math.log(space.size()))
-    assert len(json.loads((tmp_path / "samples.json").read_text())) == 5
+    assert read_samples(tmp_path / "samples.json").metric == "pearson"
     *epochs, again = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
     assert epochs == []
     assert again.record.counts == {"resumed": 1}

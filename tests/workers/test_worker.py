@@ -140,6 +140,7 @@ def test_printing_does_not_disturb_the_conversation(worker, tmp_path):
         spoken = worker(errors=errors).begin()
         spoken.say(job(faults={"s/0": {"kind": "print"}}))
         assert [spoken.hear().type for _ in range(2)] == ["epoch", "done"]
+        spoken.say(Drop("s/0", 1))
         spoken.say(Stop())
         spoken.process.wait(10)
     assert "one that writes past Python" in (tmp_path / "errors").read_text()
@@ -243,6 +244,7 @@ def test_what_arrives_twice_is_done_once(worker):
     os.write(spoken.process.stdin.fileno(), line + line)
     assert [spoken.hear().type for _ in range(2)] == ["epoch", "done"]
     spoken.sender._seq = 2
+    spoken.say(Drop("s/0", 1))
     spoken.say(Stop())
     assert spoken.hear().type == "stopped"
 
