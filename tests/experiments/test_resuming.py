@@ -136,7 +136,7 @@ def test_a_diverged_epoch_leaves_nothing_to_go_on_from(tmp_path, place, path):
 
 def test_young_runs_leave_none_and_old_ones_not_too_many(tmp_path, spec, place, monkeypatch):
     now = 0.0
-    monkeypatch.setattr("nasctl.experiments.run.time.monotonic", lambda: now)
+    monkeypatch.setattr("nasctl.experiments.costs.time.monotonic", lambda: now)
     path = tmp_path / "scratch" / "resume.safetensors"
     longer = replace(spec, training=replace(spec.training, epochs=12))
     written, run = [], train(longer, place, "trial", Resumption(path, after=120.0, every=60.0))
