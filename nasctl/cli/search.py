@@ -19,6 +19,7 @@ from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
 
 if TYPE_CHECKING:
+    from nasctl.cli.starting import Start
     from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
     from nasctl.data.corpus import Corpus
@@ -40,10 +41,10 @@ nasctl search search=random_ws           without a controller
 
 @dataclass(frozen=True)
 class Asked:
-    """One search as it was asked for; `origin` says whose hyperparameters it takes."""
+    """One search as it was asked for, with the hyperparameters of `start`."""
 
     settings: Settings
-    origin: str
+    start: Start
     stores: Stores
     command: Command
 
@@ -116,7 +117,7 @@ def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked
     start = start_of(settings, stores, typed)
     whole = composition((*start.overrides, *typed), tuple(map(Path, conf_dirs)))
     command = Command("search", typed, conf_dirs, str(Path.cwd()))
-    return Asked(whole.settings, start.origin, stores, command), whole
+    return Asked(whole.settings, start, stores, command), whole
 
 
 def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = ()) -> None:
@@ -149,7 +150,10 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
 
 
 def _order(asked: Asked) -> SearchOrder:
-    """The search with its data prepared. Raises UsageError for a dev set that is too small to reward on."""
+    """The search with its data prepared.
+
+    Raises UsageError for a dev set that is too small to reward on, and for hyperparameters tuned on other data.
+    """
     from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.starting import search_name  # noqa: PLC0415 - as above
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
@@ -158,13 +162,19 @@ def _order(asked: Asked) -> SearchOrder:
     settings = asked.settings
     found = resolved(settings, cells_asked(settings), asked.stores)
     _check_reward(settings, found.corpus)
-    click.echo(f"{told(found)}; hyperparameters: {asked.origin}", err=True)
+    if asked.start.data not in {None, found.run.data}:
+        raise UsageError(
+            f"the hyperparameters ({asked.start.origin}) were tuned on other data than {settings.dataset.name} has now",
+            "nasctl baseline tunes anew under another study.name=, or search.start=training",
+        )
+    click.echo(f"{told(found)}; hyperparameters: {asked.start.origin}", err=True)
     kept = ("dataset", "embedding", "vectors", "oov", "encoder", "model")
     labels = {name: found.labels[name] for name in kept if name in found.labels} | {
         "search": settings.search.method,
         "space": settings.search.space.name,
         "nodes": str(settings.search.space.nodes),
-        "start": asked.origin,
+        "start": asked.start.origin,
+        "data": found.run.data,
     }
     if (memory := getattr(settings.search.strategy, "memory", None)) is not None:
         labels["memory"] = str(memory.capacity)

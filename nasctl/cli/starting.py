@@ -23,10 +23,14 @@ __all__ = ["Start", "search_name", "start_of"]
 
 @dataclass(frozen=True)
 class Start:
-    """What a search begins with: overrides, and in words where they come from."""
+    """What a search begins with: overrides, in words where they come from, and the data that they were tuned on.
+
+    `data` is a digest; None where nothing was tuned here.
+    """
 
     overrides: tuple[str, ...]
     origin: str
+    data: str | None
 
 
 def search_name(settings: Settings) -> str:
@@ -41,7 +45,7 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
     A search that was begun before keeps those it began with, whatever LSTM is the best by now. Raises UsageError where
     there is nothing to take them from.
     """
-    values, origin = _SOURCES[settings.search.start](settings, stores)
+    values, origin, data = _SOURCES[settings.search.start](settings, stores)
     values |= {
         "learning_rate": settings.search.training.learning_rate,
         "grad_norm": settings.search.training.grad_norm,
@@ -52,15 +56,20 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
     taken = {text.partition("=")[0] for text in typed}
     keyed = {"seed" if name == "seed" else f"training.{name}": value for name, value in values.items()}
     overrides = tuple(f"{key}={_text(value)}" for key, value in keyed.items() if key not in taken)
-    return Start(overrides, f"{origin}, within the paper's limits" if limited else origin)
+    return Start(overrides, f"{origin}, within the paper's limits" if limited else origin, data)
 
 
-def _best(settings: Settings, stores: Stores) -> tuple[dict[str, Any], str]:
+Source = tuple[dict[str, Any], str, str | None]
+"""Hyperparameters by their names under `training`, where they come from, and the digest of the data they fit."""
+
+
+def _best(settings: Settings, stores: Stores) -> Source:
     from nasctl.tuning.driven_search import pinned  # noqa: PLC0415 - --help need not pay for it
 
     begun = pinned(stores.root, search_name(settings))
     if begun is not None:
-        return {name: getattr(begun.training, name) for name in _TAKEN} | {"hidden": begun.hidden}, "as it was begun"
+        values = {name: getattr(begun.training, name) for name in _TAKEN}
+        return values | {"hidden": begun.hidden}, "as it was begun", begun.data
     looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
     tuned = [(look, best) for look, best in looks if best is not None]
     if not tuned:
@@ -71,24 +80,25 @@ def _best(settings: Settings, stores: Stores) -> tuple[dict[str, Any], str]:
         )
     sign = 1.0 if METRICS[tuned[0][0].spec.run.metric].direction == "maximize" else -1.0
     look, best = max(tuned, key=lambda each: sign * each[1].value)
-    return _values(look.ended[best.number].asked.run), f"{look.spec.name}, trial {best.number}"
+    run = look.ended[best.number].asked.run
+    return _values(run), f"{look.spec.name}, trial {best.number}", run.data
 
 
-def _paper(settings: Settings, _: Stores) -> tuple[dict[str, Any], str]:
+def _paper(settings: Settings, _: Stores) -> Source:
     contextual = settings.embedding.source in {"hub", "package"}
     letters = "L" * MODELS[settings.model.name].layers
     row = f"{settings.model.name}/{'bert' if contextual else 'glove'}/{letters}/{settings.dataset.name}"
     try:
-        return dict(paper_hyperparameters(row)), f"Table 5, {row}"
+        return dict(paper_hyperparameters(row)), f"Table 5, {row}", None
     except UsageError as error:
         raise UsageError(f"search.start=paper: {error}", "search.start=best or search.start=training") from error
 
 
-def _training(*_: object) -> tuple[dict[str, Any], str]:
-    return {}, "as under training"
+def _training(*_: object) -> Source:
+    return {}, "as under training", None
 
 
-_SOURCES: Mapping[str, Callable[[Settings, Stores], tuple[dict[str, Any], str]]] = {
+_SOURCES: Mapping[str, Callable[[Settings, Stores], Source]] = {
     "best": _best,
     "paper": _paper,
     "training": _training,

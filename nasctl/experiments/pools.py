@@ -27,6 +27,8 @@ from nasctl.specs import (
     Pool,
     PoolCell,
 )
+from nasctl.tracking import tags as tag
+from nasctl.tracking.found import FoundSearch
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +150,7 @@ def cells_of(source: CellSource, place: Place, layers: str | None) -> Cells:
     labels: dict[str, str] = {}
     if isinstance(source, SearchedCells | TransferredCells):
         search = pool_of(_wanted(source), _origin(source, place))
-        found, labels = tuple(cells_found(search)), {"found_by": search.name, "search": source.search}
+        found, labels = tuple(cells_found(search)), _found_labels(search, source.search)
         if isinstance(source, TransferredCells):
             labels |= {"source": source.source, **_overlap(source.source, place.dataset)}
     else:
@@ -161,6 +163,10 @@ def cells_of(source: CellSource, place: Place, layers: str | None) -> Cells:
         logger.warning("the cells %s are one graph: trained from scratch, they differ by nothing", ", ".join(names))
     places = tuple(number for number, letter in enumerate(letters, 1) if letter == "C")
     return Cells(source.name, letters, Pool(places, cells), labels)
+
+
+def _found_labels(search: FoundSearch, method: str) -> dict[str, str]:
+    return {"found_by": search.name, "found_on": search.entry.tags[tag.DATA], "search": method}
 
 
 def _wanted(source: SearchedCells | TransferredCells) -> Wanted:

@@ -85,6 +85,11 @@ def resolve(
         precision="fp32",
         result_version=RESULT_VERSION,
     )
+    if cells.source == "searched" and cells.labels["found_on"] != run.data:
+        raise UsageError(
+            f"{cells.labels['found_by']} searched on other data than {dataset.name} has now",
+            "nasctl search search.name=OTHER searches on these; then cell.pool=OTHER",
+        )
     labels = {
         "dataset": dataset.name,
         "embedding": embedding.name,
