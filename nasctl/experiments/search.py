@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,20 +17,21 @@ from torch import Tensor
 import nasctl
 from nasctl.cells.rewrite import cell_digest
 from nasctl.cells.spelling import spelled
+from nasctl.data.corpus import Split
 from nasctl.data.metrics import METRICS
 from nasctl.experiments.costs import Clock, PeakMemory
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
-from nasctl.experiments.run import Workplace, backends, build
+from nasctl.experiments.run import PairModel, Workplace, backends, build
 from nasctl.search.examining import examined
 from nasctl.search.samples import Examined
-from nasctl.search.sharing import State
+from nasctl.search.sharing import SearchEpoch, State
 from nasctl.search.sharing import search as epochs
 from nasctl.search.strategy import STRATEGIES, Drawn, Memory, Strategy
 from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_of, code_text
-from nasctl.spaces.sharing import shared_weights, sharing
-from nasctl.specs import LayerSpec, RunSpec, SearchSpec, search_digest
+from nasctl.spaces.sharing import SharingSpace, shared_weights, sharing
+from nasctl.specs import LayerSpec, Metric, RunSpec, SearchSpec, search_digest
 from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord
 from nasctl.training.loop import copied
 
@@ -54,6 +55,26 @@ class _Best:
     memory: Memory
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a search works with: the cells, the model that holds their weights, what judges them, and the strategy."""
+
+    space: SharingSpace
+    model: PairModel
+    judge: Judge
+    strategy: Strategy
+    train: Split
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The cells drawn in the end, how many were looked at for them, and samples of the policies."""
+
+    drawn: Sequence[Drawn]
+    looked: int
+    samples: Examined | None
+
+
 def search(
     spec: SearchSpec, workplace: Workplace, resumption: Resumption | None = None
 ) -> Generator[EpochRecord, bool | None, Found]:
@@ -61,17 +82,10 @@ def search(
 
     With a `resumption` it goes on where an earlier attempt was left, as `experiments.run.train` does.
     """
-    clock, memory = Clock(), PeakMemory(workplace.device)
-    space = sharing(space_named(spec.space.name, nodes=spec.space.nodes))
-    first = alone(spec, spelled(space.decode(next(iter(space.covering_codes())))))
-    corpus, model = workplace.data(first), build(first, workplace, shared_weights(space))
-    train, dev = corpus.splits["train"], corpus.splits["dev"]
-    net = Supernet(model, space)
-    judge = Judge(net, dev, corpus.task, spec.metric, workplace.device)
-    strategy = _strategy(spec, space, workplace.device)
-    origin = origin_of(search_digest(spec), spec.result_version, model, workplace.device, workplace.threads)
-    found = resumption.load(origin, partial(_taken_up, space)) if resumption is not None else None
-    progress, state, best, diverged = Progress(), None, _Best({}, strategy.memory()), False
+    clock, memory, parts = Clock(), PeakMemory(workplace.device), _parts(spec, workplace)
+    origin = origin_of(search_digest(spec), spec.result_version, parts.model, workplace.device, workplace.threads)
+    found = resumption.load(origin, partial(_taken_up, parts.space)) if resumption is not None else None
+    progress, state, best, diverged = Progress(), None, _Best({}, parts.strategy.memory()), False
     if found is not None:
         progress = replace(found.progress, resumed=found.progress.resumed + 1)
         state, best = found.state
@@ -79,10 +93,9 @@ def search(
         memory.add(progress.memory)
     clock.lap("load")
     for epoch in epochs(
-        net,
-        strategy,
-        train,
-        judge,
+        parts.judge,
+        parts.strategy,
+        parts.train,
         spec.training,
         metric=spec.metric,
         child_steps=spec.child_steps,
@@ -92,16 +105,9 @@ def search(
     ):
         clock.lap("search")
         diverged = epoch.diverged
-        told = EpochRecord(
-            epoch.number,
-            None if diverged else epoch.loss,
-            {} if diverged else {spec.metric: epoch.score},
-            clock.elapsed(),
-            dict(epoch.told),
-            code_text(epoch.cell or ()),
-        )
+        told = _told(epoch, spec.metric, clock.elapsed())
         if epoch.improved:
-            best = _Best(copied(model.state_dict()), strategy.memory())
+            best = _Best(copied(parts.model.state_dict()), parts.strategy.memory())
         progress = replace(
             progress,
             history=(*progress.history, told),
@@ -114,47 +120,75 @@ def search(
         else:
             with resumption.kept(origin, partial(_left, epoch.state, best), progress):
                 yield told
-    drawn, looked, samples = list[Drawn](), 0, None
-    if best.weights:
-        model.load_state_dict(best.weights)
-        strategy.remember(best.memory)
-        distinct = _same_code if spec.found.distinct == "code" else partial(_same_graph, space)
-        drawn, looked = strategy.pool(judge, distinct, spec.found.count, spec.found.max_draws)
-        samples = examined(spec, strategy.controller, judge)
+    pool = _drawn(spec, parts, best) if best.weights else _Pool((), 0, None)
     clock.lap("judge")
-    return Found(
-        RunRecord(
-            digest=search_digest(spec),
-            role="search",
-            state="diverged" if diverged else "finished",
-            reason=_reason(len(drawn), looked, spec, len(progress.history), diverged=diverged),
-            metric=spec.metric,
-            value=METRICS[spec.metric].worst if progress.best is None else progress.best.dev[spec.metric],
-            dev={} if progress.best is None else progress.best.dev,
-            test={},
-            epochs=len(progress.history),
-            best_epoch=progress.best_epoch,
-            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            cells=(),
-            seconds=clock.seconds,
-            memory=memory.peak(),
-            counts={
-                "resumed": progress.resumed,
-                "draws": looked,
-                "codes": len(drawn),
-                "graphs": len({_same_graph(space, each.code) for each in drawn}),
-                "controller_parameters": sum(p.numel() for p in strategy.controller.parameters()),
-            },
-            device=memory.device_name,
-            threads=workplace.threads,
-            backend=backends(model, workplace.device),
-            result_version=spec.result_version,
-            versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
-            history=progress.history,
-            found=tuple(_cell(space, each) for each in drawn),
-        ),
-        above("child", best.weights) | above("controller", copied(strategy.controller.state_dict())),
-        samples,
+    progress = replace(progress, seconds=dict(clock.seconds), memory=memory.peak())
+    record = replace(
+        _record(spec, parts, progress, pool, diverged=diverged),
+        device=memory.device_name,
+        threads=workplace.threads,
+        backend=backends(parts.model, workplace.device),
+    )
+    controller = above("controller", copied(parts.strategy.controller.state_dict()))
+    return Found(record, above("child", best.weights) | controller if best.weights else {}, pool.samples)
+
+
+def _parts(spec: SearchSpec, workplace: Workplace) -> _Parts:
+    space = sharing(space_named(spec.space.name, nodes=spec.space.nodes))
+    first = alone(spec, spelled(space.decode(next(iter(space.covering_codes())))))
+    corpus, model = workplace.data(first), build(first, workplace, shared_weights(space))
+    judge = Judge(Supernet(model, space), corpus.splits["dev"], corpus.task, spec.metric, workplace.device)
+    return _Parts(space, model, judge, _strategy(spec, space, workplace.device), corpus.splits["train"])
+
+
+def _told(epoch: SearchEpoch, metric: Metric, seconds: float) -> EpochRecord:
+    if epoch.diverged:
+        return EpochRecord(epoch.number, None, {}, seconds, dict(epoch.told))
+    cell = code_text(epoch.cell or ())
+    return EpochRecord(epoch.number, epoch.loss, {metric: epoch.score}, seconds, dict(epoch.told), cell)
+
+
+def _drawn(spec: SearchSpec, parts: _Parts, best: _Best) -> _Pool:
+    """The pool of the best epoch."""
+    parts.model.load_state_dict(best.weights)
+    parts.strategy.remember(best.memory)
+    distinct = _same_code if spec.found.distinct == "code" else partial(_same_graph, parts.space)
+    drawn, looked = parts.strategy.pool(parts.judge, distinct, spec.found.count, spec.found.max_draws)
+    return _Pool(drawn, looked, examined(spec, parts.strategy.controller, parts.judge))
+
+
+def _record(spec: SearchSpec, parts: _Parts, progress: Progress, pool: _Pool, *, diverged: bool) -> RunRecord:
+    """The record of a search that has ended, but for the machine that it ran on."""
+    best, controller = progress.best, parts.strategy.controller
+    return RunRecord(
+        digest=search_digest(spec),
+        role="search",
+        state="diverged" if diverged else "finished",
+        reason=_reason(len(pool.drawn), pool.looked, spec, len(progress.history), diverged=diverged),
+        metric=spec.metric,
+        value=METRICS[spec.metric].worst if best is None else best.dev[spec.metric],
+        dev={} if best is None else best.dev,
+        test={},
+        epochs=len(progress.history),
+        best_epoch=progress.best_epoch,
+        parameters=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
+        cells=(),
+        seconds=progress.seconds,
+        memory=progress.memory,
+        counts={
+            "resumed": progress.resumed,
+            "draws": pool.looked,
+            "codes": len(pool.drawn),
+            "graphs": len({_same_graph(parts.space, each.code) for each in pool.drawn}),
+            "controller_parameters": sum(p.numel() for p in controller.parameters()),
+        },
+        device="",
+        threads=0,
+        backend="",
+        result_version=spec.result_version,
+        versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
+        history=progress.history,
+        found=tuple(_cell(parts.space, each) for each in pool.drawn),
     )
 
 

@@ -59,10 +59,9 @@ class SearchEpoch:
 
 
 def search(
-    net: Supernet,
+    judge: Judge,
     strategy: Strategy,
     train: Split,
-    judge: Judge,
     spec: TrainingSpec,
     *,
     metric: Metric,
@@ -71,11 +70,12 @@ def search(
     device: str,
     state: State | None = None,
 ) -> Iterator[SearchEpoch]:
-    """Train the weights of `net` and the strategy in place, until `spec.epochs` or `spec.patience` ends it.
+    """Train the weights that `judge` judges by, and the strategy, in place, until epochs or patience are used up.
 
     With a `state` it goes on after that epoch, on a CPU with the same bits. An epoch trains the weights on
     `child_steps` batches (None: on all), and judges so many cells.
     """
+    net = judge.net
     optimiser = adamw(net.model, spec)
     done, best, best_epoch, seen = 0, -math.inf, 0, set[Code]()
     if state is not None:
