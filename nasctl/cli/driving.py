@@ -56,7 +56,7 @@ def drive(
     from nasctl.tuning.study import StudyStore  # noqa: PLC0415 - optuna, as above
 
     tracker = tracker_for_studies(stores)
-    store = StudyStore(stores.studies, stores.durability)
+    store = StudyStore(stores.studies, stores.durability, settings.timeouts.database)
     try:
         scheduler = Scheduler(
             orders,

@@ -122,12 +122,16 @@ class StoreSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class Timeouts:
-    """How long to wait for a worker: between its beats, in silence, for one epoch, and after a stop."""
+    """How long to wait for a worker: between its beats, in silence, for one epoch, and after a stop.
+
+    And for a database server that goes away.
+    """
 
     beat: Seconds
     silence: Seconds
     epoch: Seconds
     grace: Seconds
+    database: NotNegative
 
 
 @dataclass(frozen=True, config=STRICT)

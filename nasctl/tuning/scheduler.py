@@ -77,6 +77,7 @@ class Scheduler:
         own = sqlite_path(store.url)
         self._databases = (*databases, *((own,) if own is not None else ()))
         self._stages = Stages(pool.wake)
+        store.gives_up = lambda: self._stages.stage > 0
         self._driven: list[Driven] = []
         self._running: dict[int, _Running] = {}
         self._turn = 0

@@ -114,8 +114,7 @@ class TrialStore:
     def note_failure(self, asked: Asked, failure: Failure) -> Asked:
         """Record that an attempt came to nothing."""
         failures = (*asked.failures, failure)
-        with database_errors(self._store.url):
-            self._rdb.set_trial_user_attr(self._ids[asked.number], "failures", failures)
+        self._store.insist(lambda _: self._rdb.set_trial_user_attr(self._ids[asked.number], "failures", failures))
         return replace(asked, failures=failures)
 
     def prunes(self, number: int, epoch: int, score: float) -> bool:
@@ -148,26 +147,22 @@ class TrialStore:
 
     def ended(self, number: int) -> Ended:
         """A trial that has been told, from the store; safe in any thread."""
-        with database_errors(self._store.url):
-            return read_ended(self.spec, self._rdb.get_trial(self._ids[number]))
+        return read_ended(self.spec, self._store.insist(lambda _: self._rdb.get_trial(self._ids[number])))
 
     @property
     def final(self) -> tuple[int, RunRecord] | None:
         """The trial that was evaluated last at the study's end, and its record."""
-        with database_errors(self._store.url):
-            stored = self._rdb.get_study_user_attrs(self._id).get("final")
+        stored = self._store.insist(lambda _: self._rdb.get_study_user_attrs(self._id)).get("final")
         return None if stored is None else (stored["trial"], RECORD.validate_json(json.dumps(stored["record"])))
 
     def set_final(self, number: int, record: RunRecord) -> None:
         """Record the final evaluation, of trial `number`."""
         final = {"trial": number, "trials": self.totals.trials, "record": RECORD.dump_python(record, mode="json")}
-        with database_errors(self._store.url):
-            self._rdb.set_study_user_attr(self._id, "final", final)
+        self._store.insist(lambda _: self._rdb.set_study_user_attr(self._id, "final", final))
 
     def set_left(self, state: Literal["interrupted", "failed"]) -> None:
         """Record how the study stands, now that its scheduler leaves it unfinished."""
-        with database_errors(self._store.url):
-            self._rdb.set_study_user_attr(self._id, "left", state)
+        self._store.insist(lambda _: self._rdb.set_study_user_attr(self._id, "left", state))
 
     # --- opening ------------------------------------------------------------------------------------------------------
 

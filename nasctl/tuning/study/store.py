@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import filelock
 import optuna
@@ -22,6 +26,13 @@ from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD
 from nasctl.tuning.trials import Asked, Ended, StudyProgress, asked_trial
 
+LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+AGAIN_SECONDS, WARN_SECONDS = 1.0, 10.0
+"""Between two attempts to reach a server that is away, and between two warnings of it."""
+
 _TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
 _VALUES, _ATTRIBUTES = models.TrialValueModel.__table__, models.TrialUserAttributeModel.__table__
 _SCORES, _NOTES = models.TrialIntermediateValueModel.__table__, models.TrialSystemAttributeModel.__table__
@@ -31,10 +42,16 @@ RUNG = "completed_rung_"
 
 
 class StudyStore:
-    """Optuna's database, with all studies of one store; made if it is not there."""
+    """Optuna's database, with all studies of one store; made if it is not there.
 
-    def __init__(self, url: str, durability: Durability = "normal") -> None:
+    A server that goes away later is waited for, at most `patience` seconds each time, unless somebody `gives_up`; that
+    is told every `WARN_SECONDS` at most. A file is not waited for: nobody would bring it back.
+    """
+
+    def __init__(self, url: str, durability: Durability = "normal", patience: float = 0.0) -> None:
         """Raises UsageError or MachineError, without a password, if the database cannot be used."""
+        self.gives_up: Callable[[], bool] = lambda: False
+        self._patience = patience
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.path = sqlite_path(url)
         probe(url)
@@ -52,12 +69,48 @@ class StudyStore:
         self.rdb.scoped_session.remove()
         self.rdb.engine.dispose()
 
+    def insist(self, work: Callable[[bool], T]) -> T:
+        """What `work` gives, tried again while the server is away; `work` is told whether it is.
+
+        Raises MachineError if it stays away, or fails in another way.
+        """
+        began, told = time.monotonic(), -math.inf
+        for again in itertools.chain([False], itertools.repeat(True)):
+            try:
+                with database_errors(self.url):
+                    return work(again)
+            except AwayError as error:
+                waited = time.monotonic() - began
+                if self.path is not None or waited >= self._patience or self.gives_up():
+                    raise
+                if waited - told >= WARN_SECONDS:
+                    LOG.warning("%s; waiting for it since %.0f s", error, waited)
+                    told = waited
+                time.sleep(AGAIN_SECONDS)
+        raise AssertionError  # pragma: no cover - the loop has no end
+
     def insert_running(
         self, study: int, asked: Asked, internal: Sequence[Mapping[str, Any]], retry_of: int | None = None
     ) -> int:
         """Enter a trial in one transaction; its row's id. `internal` has its parameters as Optuna stores them."""
+        return self.insist(lambda again: self._insert_running(study, asked, internal, retry_of, again=again))
+
+    def _insert_running(
+        self,
+        study: int,
+        asked: Asked,
+        internal: Sequence[Mapping[str, Any]],
+        retry_of: int | None,
+        *,
+        again: bool,
+    ) -> int:
         row = {"study_id": study, "number": asked.number, "state": TrialState.RUNNING, "datetime_start": _utc_now()}
-        with database_errors(self.url), self.rdb.engine.begin() as connection:
+        with self.rdb.engine.begin() as connection:
+            if again:  # the server may have gone away behind the commit
+                there = (_TRIALS.c.study_id == study) & (_TRIALS.c.number == asked.number)
+                known = connection.execute(sqlalchemy.select(_TRIALS.c.trial_id).where(there)).scalar()
+                if known is not None:
+                    return int(known)
             inserted = connection.execute(_TRIALS.insert(), row).inserted_primary_key
             id_ = int(inserted[0])  # type: ignore[index] # there is one: the table numbers its rows
             if internal:
@@ -67,10 +120,15 @@ class StudyStore:
 
     def update_ended(self, id_: int, trial: Ended, seen: FrozenTrial | None = None) -> None:
         """Enter a trial's end in one transaction, with the scores and notes of a pruner that has `seen` it."""
+        self.insist(lambda again: self._update_ended(id_, trial, seen, again=again))
+
+    def _update_ended(self, id_: int, trial: Ended, seen: FrozenTrial | None, *, again: bool) -> None:
         row = _TRIALS.c.trial_id == id_
         state, values = state_and_values(trial)
         known = {"record": RECORD.dump_python(trial.record, mode="json"), "duplicate_of": trial.duplicate_of}
-        with database_errors(self.url), self.rdb.engine.begin() as connection:
+        with self.rdb.engine.begin() as connection:
+            if again and connection.execute(sqlalchemy.select(_TRIALS.c.state).where(row)).scalar() == state:
+                return  # the server went away behind the commit
             connection.execute(_ATTRIBUTES.insert(), _attributes(id_, known))
             for value in values or ():
                 stored, kind = models.TrialValueModel.value_to_stored_repr(value)
@@ -181,6 +239,10 @@ def read_ended(study: StudySpec, trial: FrozenTrial) -> Ended:
     return Ended(asked, record, attributes.get("duplicate_of"), seconds_of(trial.datetime_complete))
 
 
+class AwayError(MachineError):
+    """The database's server cannot be reached, for now."""
+
+
 @contextlib.contextmanager
 def database_errors(url: str) -> Iterator[None]:
     """The database's trouble as ours, in one line and without its password."""
@@ -189,7 +251,8 @@ def database_errors(url: str) -> Iterator[None]:
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         cause = error.__cause__ or error
         reason = redacted(str(getattr(cause, "orig", None) or cause)).partition("\n")[0]
-        raise MachineError(
+        away = isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+        raise (AwayError if away else MachineError)(
             f"the studies' database {redacted(url)} failed: {reason}",
             "what was told is safe; run the same command again to go on once the database can be written",
         ) from None
