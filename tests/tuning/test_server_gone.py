@@ -13,6 +13,7 @@ from nasctl.tuning.study import store as module
 from nasctl.tuning.trials import Ended
 
 GONE = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection unexpectedly"))
+GONE.__cause__ = GONE.orig  # as drivers have it
 
 
 @pytest.fixture

@@ -239,6 +239,9 @@ def read_ended(study: StudySpec, trial: FrozenTrial) -> Ended:
     return Ended(asked, record, attributes.get("duplicate_of"), seconds_of(trial.datetime_complete))
 
 
+AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+
+
 class AwayError(MachineError):
     """The database's server cannot be reached, for now."""
 
@@ -251,7 +254,7 @@ def database_errors(url: str) -> Iterator[None]:
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         cause = error.__cause__ or error
         reason = redacted(str(getattr(cause, "orig", None) or cause)).partition("\n")[0]
-        away = isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+        away = any(isinstance(each, AWAY) for each in (error, cause))  # Optuna wraps them, drivers cause them
         raise (AwayError if away else MachineError)(
             f"the studies' database {redacted(url)} failed: {reason}",
             "what was told is safe; run the same command again to go on once the database can be written",
