@@ -60,7 +60,9 @@ def _best(settings: Settings, stores: Stores) -> tuple[dict[str, Any], str]:
 
     begun = pinned(stores.root, search_name(settings))
     if begun is not None:
-        return {name: getattr(begun.training, name) for name in _TAKEN} | {"hidden": begun.hidden}, "as it was begun"
+        spec, whose = begun
+        taken = {name: getattr(spec.training, name) for name in _TAKEN} | {"hidden": spec.hidden}
+        return taken, f"as it was begun ({whose})" if whose else "as it was begun"
     looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
     tuned = [(look, best) for look, best in looks if best is not None]
     if not tuned:
