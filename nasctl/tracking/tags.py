@@ -24,6 +24,7 @@ CELL = "nasctl.cell"  # where the cells come from: lstm, searched, random, trans
 LAYERS = "nasctl.layers"  # where they stand: one letter per recurrent layer
 LETTERS = "nasctl.letters"  # both in the paper's letters: L, E, R, T per layer
 SOURCE = "nasctl.source"  # the data set on which a transferred cell was found
+FOUND_BY = "nasctl.found_by"  # the name of that search
 SEARCH = "nasctl.search"  # the method of the search behind a pool
 SPACE = "nasctl.space"
 NODES = "nasctl.nodes"
