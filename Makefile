@@ -36,8 +36,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## two small studies on generated pairs, LSTM and control, and their table (at most 5 minutes on 2 cores)
+demo: $(INSTALLED) ## LSTM, control, a search, cells found and cells drawn: small studies of generated pairs, and their table (at most 8 minutes on 2 cores)
 	$(BIN)/nasctl baseline --multirun sweep=demo model=blm,bow workers=$(WORKERS)
+	@echo
+	$(BIN)/nasctl search search=demo workers=$(WORKERS)
+	@echo
+	$(BIN)/nasctl tune --multirun sweep=demo cell=searched,random trials=6 workers=$(WORKERS)
 	@echo
 	$(BIN)/nasctl report studies compare
 	@echo

@@ -28,11 +28,13 @@ class SpaceSpec:
 class ControllerSpec:
     """The policy, an LSTM that takes one choice after the other (Pham et al. 2018, 2.2).
 
-    Logits are divided by `temperature`, then become tanh_constant · tanh(logits); None leaves them. Weights start
-    uniformly within `initial`. Its Adam has this `learning_rate`; `grad_norm` None never scales the gradient down.
+    Its heads read the LSTM's hidden state, or its cell state, as NNI up to 1.8 does. Logits are divided by
+    `temperature`, then become tanh_constant · tanh(logits); None leaves them. Weights start uniformly within `initial`.
+    Its Adam has this `learning_rate`; `grad_norm` None never scales the gradient down.
     """
 
     hidden: Positive
+    reads: Literal["hidden", "cell"]
     temperature: Above
     tanh_constant: Above | None
     initial: Above
@@ -82,7 +84,7 @@ class MemorySpec:
 
     From epoch `first` on, the end of each epoch appends `drawn` samples, until there are `capacity`; then `replaced`
     ones, chosen uniformly, make room for fresh ones. From epoch `taught` on, each controller step adds `weight` times
-    the mean negative log-likelihood of `batch` cells to its loss.
+    the mean negative log-likelihood of `batch` cells to its loss. Raises ValueError for more replaced than there are.
     """
 
     capacity: Positive
@@ -92,6 +94,10 @@ class MemorySpec:
     taught: Positive
     batch: Positive
     weight: Above
+
+    def __post_init__(self) -> None:
+        if self.replaced > self.capacity:
+            raise ValueError(f"of a memory of {self.capacity} cells at most as many replaced, not {self.replaced}")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,7 +7,15 @@ from nasctl.spaces.base import Code
 from nasctl.spaces.enas import ACTIVATIONS
 from nasctl.strategies import BaselineSpec, ControllerSpec, EnasStrategy, EntropySpec, RewardSpec
 
-PHAM = ControllerSpec(hidden=100, temperature=5.0, tanh_constant=2.5, initial=0.1, learning_rate=3.5e-4, grad_norm=None)
+PHAM = ControllerSpec(
+    hidden=100,
+    reads="hidden",
+    temperature=5.0,
+    tanh_constant=2.5,
+    initial=0.1,
+    learning_rate=3.5e-4,
+    grad_norm=None,
+)
 FROM_FIRST = BaselineSpec(decay=0.95, start="first", reset=False)
 
 

@@ -102,7 +102,7 @@ def order(spec: StudySpec, **options: Any) -> StudyOrder:
 
 def search_spec(epochs: int = 3, **changes: Any) -> SearchSpec:
     """A search over the cells of four nodes; `changes` are fields of SearchSpec."""
-    controller = ControllerSpec(8, 5.0, 2.5, 0.1, 3.5e-4, None)
+    controller = ControllerSpec(8, "hidden", 5.0, 2.5, 0.1, 3.5e-4, None)
     training = dataclasses.replace(TRAINING, epochs=epochs)
     spec = SearchSpec(
         "search",

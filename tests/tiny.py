@@ -138,7 +138,13 @@ def run_spec(
 # --- searches ---------------------------------------------------------------------------------------------------------
 
 CONTROLLER = ControllerSpec(
-    hidden=10, temperature=5.0, tanh_constant=2.5, initial=0.1, learning_rate=3.5e-4, grad_norm=None
+    hidden=10,
+    reads="hidden",
+    temperature=5.0,
+    tanh_constant=2.5,
+    initial=0.1,
+    learning_rate=3.5e-4,
+    grad_norm=None,
 )
 
 ENAS = EnasStrategy(

@@ -89,7 +89,11 @@ def search_plan(settings: Settings) -> Plan:
     plan = _plan(settings, alike, (), trials=1, workers=1, amount=search_bytes(settings))
     size_ = space_named(asked.name, nodes=asked.nodes).size()
     codes = f"{size_:,} codes" if size_ is not None else "nobody knows how many codes"
-    return replace(plan, what=f"{plan.what} search", cells=(f"the space {asked.name}, {asked.nodes} nodes: {codes}",))
+    return replace(
+        plan,
+        what=f"{place.dataset} {place.embedding} {place.model} search",
+        cells=(f"the space {asked.name}, {asked.nodes} nodes: {codes}",),
+    )
 
 
 SAMPLED = 4

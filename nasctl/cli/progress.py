@@ -122,13 +122,16 @@ class Board:
 
     def _epoch_line(self, event: tell.EpochEnded) -> str:
         """A search's epoch, and how long it took; by name where it is not alone."""
-        epoch = event.epoch
+        epoch, metric = event.epoch, self.metrics[event.study]
         name = f"{event.study}  " if len(self.metrics) > 1 else ""
         loss = "not finite" if epoch.loss is None else f"{epoch.loss:.4f}"
-        scores = ",".join(f" {metric} {100 * value:.2f}" for metric, value in epoch.dev.items())
-        numbers = "".join(f"  {number} {value:.4g}" for number, value in epoch.search.items())
+        scores = f"  dev {shown_score(metric, epoch.dev.get(metric))}"
+        told = epoch.search
+        numbers = f"  reward {shown_score(metric, told['reward'])}" if "reward" in told else ""
+        numbers += f"  entropy {told['entropy']:.2f}" if "entropy" in told else ""
+        numbers += f"  new {told['new']:.0%}" if "new" in told else ""
         seconds = duration(self.searches.spent(event.study, self.clock()))
-        return f"{name}epoch {epoch.epoch:3d}  loss {loss}  dev{scores}{numbers}  {seconds}"
+        return f"{name}epoch {epoch.epoch:3d}  loss {loss}{scores}{numbers}  {seconds}"
 
     def _line(self, event: tell.Event) -> str:
         line = ""
@@ -150,7 +153,10 @@ class Board:
                 line = f"{event.study}: best so far {score} (trial {event.number})"
             case tell.SearchStarted():
                 again = ", gone on with" if event.again else ""
-                line = f"{event.search}: a search of at most {counted(event.epochs, 'epoch')}{again}"
+                line = (
+                    f"{event.search}: a search of at most {counted(event.epochs, 'epoch')}{again}; "
+                    f"dev: mean {self.metrics[event.search]} of sampled cells"
+                )
             case tell.EpochEnded(purpose="search"):
                 line = self._epoch_line(event)
             case tell.SearchEnded():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 from nasctl.cli.driving import check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
+from nasctl.cli.progress import shown_score
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from nasctl.config.settings import Settings
     from nasctl.data.corpus import Corpus
     from nasctl.specs import RunSpec, SearchSpec
+    from nasctl.tracking.records import RunRecord
     from nasctl.tuning.driven_search import SearchOrder
-    from nasctl.tuning.events import SearchEnded
     from nasctl.tuning.folders import Command
 
 __all__ = ["run_again", "search"]
@@ -146,7 +148,10 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
     metrics = {order.name: order.spec.metric for order in orders}
     prepared = [(order.spec.data, order.spec.embedding.digest) for order in orders]
     events = drive(orders, first.settings, first.stores, resume, prepared=prepared, metrics=metrics)
-    _show([event for event in events if isinstance(event, SearchEnded)], orders, as_json=as_json)
+    asked_by_name = dict(zip(called, asked, strict=True))
+    for event in events:
+        if isinstance(event, SearchEnded):
+            _show(event.search, event.record, asked_by_name[event.search], as_json=as_json)
 
 
 def _order(asked: Asked) -> SearchOrder:
@@ -157,7 +162,7 @@ def _order(asked: Asked) -> SearchOrder:
     from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.starting import search_name  # noqa: PLC0415 - as above
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
-    from nasctl.tuning.driven_search import SearchOrder  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven_search import START, SearchOrder  # noqa: PLC0415 - as above
 
     settings = asked.settings
     found = resolved(settings, cells_asked(settings), asked.stores)
@@ -173,7 +178,7 @@ def _order(asked: Asked) -> SearchOrder:
         "search": settings.search.method,
         "space": settings.search.space.name,
         "nodes": str(settings.search.space.nodes),
-        "start": asked.start.origin,
+        START: asked.start.origin,
         "data": found.run.data,
     }
     if (memory := getattr(settings.search.strategy, "memory", None)) is not None:
@@ -215,26 +220,42 @@ def _check_reward(settings: Settings, corpus: Corpus) -> None:
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def _show(ended: Sequence[SearchEnded], orders: Sequence[SearchOrder], *, as_json: bool) -> None:
-    """Each search's cells: one JSON object per search, or a table, and what to do with them."""
-    by_name = {order.name: order for order in orders}
-    for each in ended:
-        record = each.record
-        if as_json:
-            cells = [{"code": cell.code, "cell": cell.cell, "score": cell.score} for cell in record.found]
-            facts = {"name": each.search, "state": record.state, "digest": record.digest, "cells": cells}
-            click.echo(json.dumps(facts | {"seconds": sum(record.seconds.values()), "epochs": record.epochs}))
-            continue
-        took = duration(sum(record.seconds.values()))
-        click.echo(
-            f"\n{each.search}: {record.state}, best epoch {record.best_epoch} of {record.epochs}, "
-            f"{record.parameters:,} shared parameters, {took}"
-        )
-        if record.reason:
-            click.echo(record.reason)
-        rows = [(cell.code, f"{100 * cell.score:.2f}") for cell in record.found]
-        click.echo(columns(("CELL", f"DEV {record.metric} x100"), rows, right=(f"DEV {record.metric} x100",)))
-        labels = by_name[each.search].labels
-        same = " ".join(f"{part}={labels[part]}" for part in ("dataset", "embedding", "model"))
-        other = "" if labels["search"] == "enas" else f" cell.search={labels['search']}"
-        click.echo(f"scores are those of the shared weights; nasctl tune {same} cell=searched{other}", err=True)
+def _show(name: str, record: RunRecord, asked: Asked, *, as_json: bool) -> None:
+    """A search's cells: a JSON object, or a table, and what to do with them."""
+    if as_json:
+        cells = [{"code": cell.code, "cell": cell.cell, "score": cell.score} for cell in record.found]
+        facts = {"name": name, "state": record.state, "digest": record.digest, "cells": cells}
+        click.echo(json.dumps(facts | {"seconds": sum(record.seconds.values()), "epochs": record.epochs}))
+        return
+    best = f"best epoch {record.best_epoch} of {record.epochs}, " if record.best_epoch else ""
+    took = duration(sum(record.seconds.values()))
+    click.echo(f"\n{name}: {record.state}, {best}{record.parameters:,} shared parameters, {took}")
+    if record.reason:
+        click.echo(record.reason)
+    if not record.found:
+        return
+    rows = [(cell.code, shown_score(record.metric, cell.score)) for cell in record.found]
+    click.echo(columns(("CELL", f"DEV {record.metric}"), rows, right=(f"DEV {record.metric}",)))
+    click.echo("\nThese scores are those of the shared weights. Which cell is best when trained alone:", err=True)
+    click.echo(_tune(asked), err=True)
+
+
+def _tune(asked: Asked) -> str:
+    """The command that chooses from the pool of this search."""
+    from nasctl.config.composition import composition  # noqa: PLC0415 - --help need not pay for it
+
+    command, search_ = asked.command, asked.settings.search
+    parts = [text for text in command.overrides if re.split(r"[.=]", text)[0] in _WHAT]
+    known = composition(("cell=searched",)).settings.cell
+    wanted = {"space": search_.space.name, "nodes": search_.space.nodes, "search": search_.method, "pool": search_.name}
+    parts += [
+        "cell=searched",
+        *(f"cell.{key}={value}" for key, value in wanted.items() if value != getattr(known, key)),
+    ]
+    if not composition(parts, tuple(map(Path, command.conf_dirs))).sweep:
+        parts.insert(0, "sweep=small")
+    return replace(command, name="tune", overrides=tuple(parts)).typed()
+
+
+_WHAT = {"data", "dataset", "embedding", "limits", "model", "store"}
+"""The settings that a study of the cells found has in common with the search."""

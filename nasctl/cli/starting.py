@@ -68,8 +68,9 @@ def _best(settings: Settings, stores: Stores) -> Source:
 
     begun = pinned(stores.root, search_name(settings))
     if begun is not None:
-        values = {name: getattr(begun.training, name) for name in _TAKEN}
-        return values | {"hidden": begun.hidden}, "as it was begun", begun.data
+        spec, whose = begun
+        taken = {name: getattr(spec.training, name) for name in _TAKEN} | {"hidden": spec.hidden}
+        return taken, f"as it was begun ({whose})" if whose else "as it was begun", spec.data
     looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
     tuned = [(look, best) for look, best in looks if best is not None]
     if not tuned:

@@ -77,6 +77,8 @@ def _told(
     kinds = {error["type"] for error in errors}
     if kinds & {"extra_forbidden", "unexpected_keyword_argument"}:
         return UsageError(f"{key}: no such key", _near_sibling(path, container))
+    if kinds == {"value_error"}:
+        return UsageError(f"{key}: {errors[0]['ctx']['error']}")
     if "missing" in kinds:
         return UsageError(f"{key} is missing from the configuration", f"write {path[-1]}: into the file of its group")
     given = _given(path, overrides)

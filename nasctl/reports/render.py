@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from nasctl.cells.draw import to_mermaid
@@ -26,8 +26,11 @@ def markdown(table: Table) -> str:
 
 
 def terminal(table: Table) -> str:
-    """As `markdown`, for people at a terminal: in place of a drawing stands the cell's text, a line per statement."""
-    return _markdown(table, [f"{_plain(each.caption)}:\n{_program(each.graph)}" for each in table.drawings])
+    """As `markdown`, for people at a terminal: narrower, with what all rows have in common, and codes, below.
+
+    In place of a drawing stands the cell's text, a line per statement.
+    """
+    return _markdown(_narrow(table), [f"{_plain(each.caption)}:\n{_program(each.graph)}" for each in table.drawings])
 
 
 def latex(table: Table) -> str:
@@ -107,6 +110,43 @@ def duration(seconds: float) -> str:
         if round(seconds / size) * size < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+
+
+def _narrow(table: Table) -> Table:
+    """The table without text columns that say one thing in every row, and with numbers for codes; notes say both."""
+    if len(table.rows) < 2:
+        return table
+    values = list(zip(*table.rows, strict=True))
+    same = [
+        place
+        for place, (column, each) in enumerate(zip(table.columns, values, strict=True))
+        if column.kind in _LEFT and len(set(each)) == 1 and each[0] is not None
+    ]
+    long = dict.fromkeys(
+        text for row in table.rows for text in row if isinstance(text, str) and _is_code(text) and len(text) > _LONG
+    )
+    marks = {text: f"#{number}" for number, text in enumerate(long, 1)}
+    rows = [
+        tuple(
+            marks.get(cell, cell) if isinstance(cell, str) else cell
+            for place, cell in enumerate(row)
+            if place not in same
+        )
+        for row in table.rows
+    ]
+    common = ", ".join(f"{table.columns[place].key or table.columns[place].title} {values[place][0]}" for place in same)
+    notes = [f"In all rows: {common}."] * bool(same) + [f"{mark} {text}" for text, mark in marks.items()]
+    columns = tuple(column for place, column in enumerate(table.columns) if place not in same)
+    return replace(table, columns=columns, rows=tuple(rows), notes=(*notes, *table.notes))
+
+
+_LONG = 20
+"""Characters, beyond which the code of a cell stands below a table at a terminal."""
+
+
+def _is_code(text: str) -> bool:
+    """Whether it looks like the code of a cell: `tanh-0-relu-1-sigmoid`."""
+    return bool(re.fullmatch(r"[a-z_]+(-\d+-[a-z_]+)+", text))
 
 
 _NUMBERS: Mapping[Kind, Callable[[float], str]] = {

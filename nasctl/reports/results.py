@@ -21,8 +21,9 @@ class Result:
     `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `cell` is None where
     every layer is an LSTM; `found_on` is the data set on which it was found: "random" for one that was drawn, "" if
     nobody knows. `encoder` is "" for word vectors. `dev` and `test` are the `metric` as a fraction; None if not
-    known (yet). `seconds` were spent on all trials together. `hyperparameters` are the best trial's, as text.
-    `predictions` is a file that is there, or None.
+    known (yet). `seconds` were spent on all trials together, `search_seconds` before that on the search behind the pool
+    (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
+    that is there, or None.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Result:
     parameters: int | None
     hyperparameters: Mapping[str, str] = field(hash=False)
     predictions: Path | None
+    search_seconds: float | None = None
 
     @property
     def scale(self) -> float:
@@ -68,30 +70,38 @@ def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) ->
     Of single runs that share a name the newest counts.
     """
     found: dict[tuple[int, str], Result] = {}
+    searched = _searched(tracker)
     if "study" in kinds:
         for study in tracker.runs("study"):
-            result = _study(tracker, study)
+            result = _study(tracker, study, searched)
             if result is not None:
                 found.setdefault((0, result.name), result)
     if "run" in kinds:
         for run in tracker.runs("run"):
             if run.state == "finished":
-                found.setdefault((1, run.tags.get(tag.NAME, run.id)), _result(run, run, 1, run.metrics["seconds"]))
+                found.setdefault(
+                    (1, run.tags.get(tag.NAME, run.id)), _result(run, run, 1, run.metrics["seconds"], searched)
+                )
     return tuple(result for _, result in sorted(found.items()))
 
 
-def _study(tracker: Tracker, study: StoredRun) -> Result | None:
+def _searched(tracker: Tracker) -> Mapping[str, float]:
+    """Search -> the seconds that it took, of those that are over."""
+    return {run.tags[tag.NAME]: run.metrics["seconds"] for run in tracker.runs("search") if "seconds" in run.metrics}
+
+
+def _study(tracker: Tracker, study: StoredRun, searched: Mapping[str, float]) -> Result | None:
     """The result of a study; while it goes on, by what its trials say so far."""
     totals, best = read_back(study), study.tags.get(tag.BEST_TRIAL)
     if totals is not None and best is not None:
         chosen = next(iter(tracker.runs("trial", {tag.STUDY: study.study, tag.TRIAL: best})), None)
-        return _result(study, chosen or study, totals.trials, totals.seconds)
+        return _result(study, chosen or study, totals.trials, totals.seconds, searched)
     trials = list(tracker.runs("trial", {tag.STUDY: study.study}))
     chosen = best_trial(trials)
     if chosen is None:
         return None
     totals = add_up(trials)
-    return _result(study, chosen, totals.trials, totals.seconds)
+    return _result(study, chosen, totals.trials, totals.seconds, searched)
 
 
 def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
@@ -120,7 +130,7 @@ def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> 
     return found
 
 
-def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Result:
+def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, searched: Mapping[str, float]) -> Result:
     metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
     # Then the run itself holds what the final evaluation gave; a study that goes on may hold that of an earlier end.
     ended = f"test/{metric}" in run.metrics and run.state != "running"
@@ -148,4 +158,5 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float) -> Res
         parameters=int(numbers["parameters"]) if "parameters" in numbers else None,
         hyperparameters=best.params,
         predictions=file if file is not None and file.is_file() else None,
+        search_seconds=searched.get(run.tags.get(tag.FOUND_BY, "")),
     )

@@ -61,6 +61,9 @@ NEED_PREDICTIONS = frozenset({"studies", "runs", "compare"})
 def _overview(name: str, title: str, results: Sequence[Result], known: Scatters) -> Table:
     rows: list[tuple[Cell, ...]] = []
     notes = ["Scores are times 100. The interval: bootstrap over the test rows (BCa, 95 %)."]
+    searched = any(result.search_seconds is not None for result in results)
+    if searched:
+        notes.append("Search: what finding the pool took, beside the time; studies that share a pool share it.")
     for result in results:
         scatter = known.get(result)
         bounds = interval(scatter.resampled) if scatter else None
@@ -82,6 +85,7 @@ def _overview(name: str, title: str, results: Sequence[Result], known: Scatters)
                 (bounds.low * result.scale, bounds.high * result.scale) if bounds else None,
                 result.parameters,
                 result.seconds,
+                *((result.search_seconds,) if searched else ()),
             )
         )
     columns = (
@@ -99,6 +103,7 @@ def _overview(name: str, title: str, results: Sequence[Result], known: Scatters)
         Column("95 % of test", "interval"),
         Column("parameters", "count"),
         Column("time", "seconds", "seconds"),
+        *((Column("search", "seconds", "seconds of search"),) if searched else ()),
     )
     if not rows:
         notes = [f"There are no {name} in the store yet."]

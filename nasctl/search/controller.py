@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ NOTHING = 0
 ENDED = 0
 """The row of allowed options behind the end of a code: one, so that taking it is certain."""
 
+_READ = {"hidden": 0, "cell": 1}
+"""What heads read -> its place in the LSTM's state."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -32,7 +36,8 @@ class Samples:
 
     `log_probabilities` [n, T]: of the options taken, 0 behind the end. `entropies` [n, T]: of each whole distribution,
     in nats, 0 behind the end. `largest` [n, T]: the probability of the most likely option, 1 behind the end. `hidden`
-    [n, H]: the LSTM's output at the last decision, which has not seen what that decision was.
+    [n, H]: what the heads read at the last decision, the LSTM's hidden state unless the spec says otherwise; it has not
+    seen what that decision was.
     """
 
     codes: tuple[Code, ...]
@@ -115,7 +120,7 @@ class Controller(nn.Module):
         rows = torch.tensor([rows for _, rows in every]).T
         tokens = self._tokens.gather(1, options)  # [T, n]
         before = torch.cat([torch.full_like(tokens[:1], NOTHING), tokens[:-1]])
-        hidden, _ = self.lstm(self._embedded(before))
+        hidden = self._read_states(self._embedded(before))
         logs = self._log_probabilities(hidden, self.heads, self.biases, self._allowed[rows])
         return _samples(tuple(codes), hidden, logs, options)
 
@@ -136,23 +141,36 @@ class Controller(nn.Module):
             allowed = self._allowed_by(place, choices)
             state = torch.lstm_cell(self._embedded(tokens), state, *weights)
             at = slice(place, place + 1)
-            logs = self._log_probabilities(state[0][None], self.heads[at], self.biases[at], allowed)
+            read = state[_READ[self.spec.reads]]
+            logs = self._log_probabilities(read[None], self.heads[at], self.biases[at], allowed)
             picked = pick(logs[0].exp())[:, 0]
             tokens = self._tokens[place][picked]
             codes = [
                 code if choice is None else (*code, step.options[index])
                 for code, choice, index in zip(codes, choices, picked.tolist(), strict=True)
             ]
-            hidden.append(state[0])
+            hidden.append(read)
             log_probabilities.append(logs)
             options.append(picked)
         return _samples(tuple(codes), torch.stack(hidden), torch.cat(log_probabilities), torch.stack(options))
+
+    def _read_states(self, inputs: Tensor) -> Tensor:
+        """What the heads read at each place: [T, n, H] of inputs [T, n, H]."""
+        if self.spec.reads == "hidden":
+            hidden, _ = self.lstm(inputs)
+            return cast("Tensor", hidden)
+        start = torch.zeros_like(inputs[0])
+        state, cells = (start, start), []
+        for each in inputs:  # the fused loop above tells the cell state of the last place only
+            state = torch.lstm_cell(each, state, *self.lstm.all_weights[0])
+            cells.append(state[1])
+        return torch.stack(cells)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
         return nn.functional.embedding(tokens, self.embedding, padding_idx=NOTHING)
 
     def _log_probabilities(self, hidden: Tensor, heads: Tensor, biases: Tensor, allowed: Tensor) -> Tensor:
-        """The distribution, for drawing and for scoring alike: [T, n, O] of outputs [T, n, H], -inf where not allowed.
+        """The distribution, for drawing and for scoring alike: [T, n, O] of states [T, n, H], -inf where not allowed.
 
         `heads` [T, O, H] and `biases` [T, O] are those of the places in question.
         """
@@ -195,7 +213,7 @@ class Controller(nn.Module):
 
 
 def _samples(codes: tuple[Code, ...], hidden: Tensor, logs: Tensor, options: Tensor) -> Samples:
-    """Outputs [T, n, H], distributions [T, n, O] and options taken [T, n] as samples."""
+    """States [T, n, H], distributions [T, n, O] and options taken [T, n] as samples."""
     taken = logs.gather(2, options[..., None])[..., 0]
     finite = logs.masked_fill(logs == -torch.inf, 0.0)  # or what is not allowed would be 0 · -inf
     entropies = -(logs.exp() * finite).sum(2)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from nasctl.compiler.streams import Streams
-from nasctl.errors import UsageError
 from nasctl.search.controller import Controller, Samples
 from nasctl.spaces.base import Code, code_of, code_text
 from nasctl.strategies import EnasStrategy
@@ -46,11 +45,6 @@ class Policy:
     """A controller under training, with its optimiser, its baseline and its memory."""
 
     def __init__(self, controller: Controller, strategy: EnasStrategy, seed: int) -> None:
-        memory = strategy.memory
-        if memory is not None and memory.replaced > memory.capacity:
-            raise UsageError(
-                f"a memory of {memory.capacity} cells has {memory.replaced} replaced", f"1 to {memory.capacity}"
-            )
         self.controller = controller
         self.strategy = strategy
         self._optimiser = torch.optim.Adam(controller.parameters(), lr=strategy.controller.learning_rate, fused=True)

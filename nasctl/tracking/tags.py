@@ -25,6 +25,7 @@ LAYERS = "nasctl.layers"  # where they stand: one letter per recurrent layer
 LETTERS = "nasctl.letters"  # both in the paper's letters: L, E, R, T per layer
 SOURCE = "nasctl.source"  # the data set on which a transferred cell was found
 DATA = "nasctl.data"  # the digest of the data that a search had
+FOUND_BY = "nasctl.found_by"  # the name of that search
 SEARCH = "nasctl.search"  # the method of the search behind a pool
 SPACE = "nasctl.space"
 NODES = "nasctl.nodes"

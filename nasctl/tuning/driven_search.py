@@ -29,6 +29,9 @@ from nasctl.tuning.writer import TrackerWriter
 from nasctl.workers import jobs
 from nasctl.workers.protocol import Drop, Job, Keep, Prune
 
+START = "start"
+"""The label that says whose hyperparameters a search took."""
+
 JOB = 0
 """The number of a search's only job."""
 
@@ -37,6 +40,7 @@ JOB = 0
 class SearchOrder:
     """A search to be driven; `labels` (dataset, embedding, model, space, search) are for people and tags only.
 
+    Those of its first start are kept: `start` says where the hyperparameters came from that it took then.
     `config` is its configuration in YAML, kept beside it; `command` is how it was asked for, None where nobody typed
     anything. Its job may come to nothing `retries` times; `options` are the no-op job's.
     """
@@ -85,6 +89,7 @@ class DrivenSearch:
                 f"what {self.name} found is of the search {self._found.entry.record.digest}, not of {self._digest}",
                 "search.name=OTHER starts another search",
             )
+        self._labels = order.labels
         self._out, self._epoch, self._failed = False, 0, 0
         self.failures: Sequence[str] = ()
         self.ended = False
@@ -105,6 +110,10 @@ class DrivenSearch:
             self._folder.clear_all_but([])
             yield self._end(self._found, None)
             return
+        if self._begun:
+            self._labels = self._folder.labels() or self.order.labels
+        else:
+            self._folder.label(self.order.labels)  # first: what is begun has labels
         self._folder.describe(self._identity, self.order.config, self.order.command)
         self._folder.clear_all_but([str(JOB)])
         yield SearchStarted(self.name, self.spec.training.epochs, self._begun)
@@ -151,9 +160,7 @@ class DrivenSearch:
         with contextlib.suppress(FileNotFoundError):  # a search that has diverged at once has none
             os.replace(self._folder.scratch(str(JOB)) / jobs.SAMPLES, self._folder.path / SAMPLES)
         faults.reach("search-files")
-        entry = TrialEntry(
-            JOB, search_parameters(self.spec), settled(record), label_tags(self.order.labels), time.time()
-        )
+        entry = TrialEntry(JOB, search_parameters(self.spec), settled(record), label_tags(self._labels), time.time())
         found = keep_search(self._folder.path, entry)
         faults.reach("search-end")
         self._folder.clear(str(JOB))
@@ -208,16 +215,19 @@ def _flat(path: str, value: Any) -> dict[str, Value]:
     return {path: json.dumps(value) if value is None or isinstance(value, bool) else value}
 
 
-def pinned(root: Path, name: str) -> SearchSpec | None:
-    """The search of this name as it was begun, whatever would be asked for now; None if there is none.
+def pinned(root: Path, name: str) -> tuple[SearchSpec, str] | None:
+    """The search of this name as it was begun, whatever would be asked for now, and whose hyperparameters it took.
+
+    None if there is none; "" if nobody knows whose they are.
 
     Raises StateMismatchError if what was written down of it cannot be read.
     """
-    stored = DrivenFolder(root, name, "search").identity()
+    folder = DrivenFolder(root, name, "search")
+    stored = folder.identity()
     if stored is None:
         return None
     try:
-        return SEARCH.validate_json(json.dumps(stored))
+        return SEARCH.validate_json(json.dumps(stored)), (folder.labels() or {}).get(START, "")
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise StateMismatchError(

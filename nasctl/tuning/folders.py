@@ -2,7 +2,8 @@
 
 `studies/<name>/` and `searches/<name>/` below the store hold: lock and owner.json, identity.json, config.yaml,
 command.json (how it was asked for), best.safetensors with best.json (whose it is), and scratch/ (one folder per job,
-gone when its result is told); a study's predictions.jsonl; and what `tracking.found` says of a search that is over.
+gone when its result is told); a study's predictions.jsonl; a search's labels.json, and what `tracking.found` says of
+one that is over.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ TRIAL_BYTES, EPOCH_BYTES = 25_000, 700
 """What a trial and each of its epochs add to both databases, at most (measured: 13 parameters, three metrics per epoch,
 the texts of two cells)."""
 
-CHECKPOINT, COMMAND, IDENTITY = "best.safetensors", "command.json", "identity.json"
+CHECKPOINT, COMMAND, IDENTITY, LABELS = "best.safetensors", "command.json", "identity.json", "labels.json"
 
 Kind = Literal["study", "search"]
 
@@ -188,6 +189,18 @@ class DrivenFolder:
             raise StateMismatchError(
                 f"{self.path / IDENTITY} is damaged", f"remove the folder to begin the {self.kind} {self.name} anew"
             ) from error
+
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Write down what it is called for people and in tags."""
+        write_atomically(self.path / LABELS, json.dumps(dict(labels), indent=2))
+
+    def labels(self) -> Mapping[str, str] | None:
+        """What was written down that it is called; None if nothing was, or it cannot be read."""
+        try:
+            known = json.loads((self.path / LABELS).read_text("utf-8"))
+            return {name: str(text) for name, text in known.items()}
+        except (OSError, ValueError, AttributeError):
+            return None
 
     def command(self) -> Command | None:
         """The command that it was asked for with last; None if it was not recorded, or cannot be read."""

@@ -157,17 +157,17 @@ def test_a_search_is_a_line_per_epoch_with_the_time_left() -> None:
     now = [0.0]
     board = Board({"f": "pearson"}, clock=lambda: now[0])
     first, *_, diverged = events = search_happenings()
-    assert board.take(first) == "f: a search of at most 5 epochs, gone on with"
+    assert board.take(first) == "f: a search of at most 5 epochs, gone on with; dev: mean pearson of sampled cells"
     assert board.total() == "f: at most 5 epochs more"
     assert [board.take(event) for event in events[1:3]] == ["", ""]
     assert board.lines()[0] == "worker 0  f search  starts"
     now[0] = 62.0
     assert board.take(events[3]) == (
-        "epoch   3  loss 0.2500  dev pearson 61.20  reward 0.6  entropy 12.75  new 1  1 min 02 s"
+        "epoch   3  loss 0.2500  dev 61.20  reward 60.00  entropy 12.75  new 100%  1 min 02 s"
     )
     assert board.total() == "f: at most 2 epochs more  2 min 04 s left"
     now[0] = 80.0
-    assert board.take(events[4]).endswith("new 0.25  18.0 s")
+    assert board.take(events[4]).endswith("new 25%  18.0 s")
     assert board.total() == "f: at most 1 epoch more  40.0 s left"
     found = "f: 2 cells found, the best with pearson 70.00 under the shared weights, 1 min 02 s"
     assert [board.take(event) for event in events[5:7]] == [found, f"{found}, as is known"]

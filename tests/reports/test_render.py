@@ -89,6 +89,26 @@ def test_a_cell_is_drawn_or_written_out() -> None:
     assert terminal(plain) == markdown(plain)
 
 
+def test_at_a_terminal_a_table_is_narrower() -> None:
+    code = "tanh-0-relu-1-sigmoid-0-tanh"
+    columns = (Column("study"), Column("data", key="data set"), Column("cell"), Column("test", "score"))
+    rows = (("a-long-name-of-a-study", "sick", "lstm", 80.0), ("b", "sick", code, 81.0), ("c", "sick", code, None))
+    assert terminal(Table("t", "All", columns, rows, ("A note.",))) == (
+        "### All\n"
+        "\n"
+        "| study                  | cell | test |\n"
+        "| ---------------------- | ---- | ---: |\n"
+        "| a-long-name-of-a-study | lstm | 80.0 |\n"
+        "| b                      | #1   | 81.0 |\n"
+        f"| c                      | #1   |    {MISSING} |\n"
+        "\n"
+        "- In all rows: data set sick.\n"
+        f"- #1 {code}\n"
+        "- A note.\n"
+    )
+    assert code in markdown(Table("t", "All", columns, rows))
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1"])
 def test_no_cell_is_a_formula(text: str) -> None:
     (cell,) = list(csv.reader(io.StringIO(comma_separated(Table("t", "t", (Column("a"),), ((text,),))), newline="")))[1]

@@ -120,3 +120,12 @@ def test_predictions_come_back_through_mlflow(tmp_path: Path, mlflow_database: P
     assert result.test == 0.8
     assert result.predictions is not None
     assert result.predictions.read_text() == written.read_text()
+
+
+def test_a_study_of_a_pool_knows_what_finding_it_took() -> None:
+    tracker = MemoryTracker()
+    tracker.log_run("found", entry(0, role="search", seconds={"search": 40.0, "judge": 2.0}), ())
+    for name, found_by in (("mine", "found"), ("other", "lost")):
+        id_ = tracker.begin_study(name, {**LABELS, "nasctl.found_by": found_by}, "")
+        tracker.log_trial(id_, name, entry(0, 0.7))
+    assert {result.name: result.search_seconds for result in read_results(tracker)} == {"mine": 42.0, "other": None}

@@ -57,7 +57,11 @@ def test_options_that_a_prefix_forbids_take_no_part_in_a_uniform_policy():
 
 
 @pytest.mark.parametrize("space", [*SMALL, EnasSpace(6)], ids=repr)
-@pytest.mark.parametrize("spec", [SHARP, replace(SHARP, tanh_constant=None)], ids=["tanh", "plain"])
+@pytest.mark.parametrize(
+    "spec",
+    [SHARP, replace(SHARP, tanh_constant=None), replace(SHARP, reads="cell")],
+    ids=["tanh", "plain", "cell"],
+)
 def test_what_is_drawn_is_scored_the_same(space, spec):
     controller = sharp(space, spec=spec)
     drawn = controller.sample(30, stream())
@@ -100,9 +104,10 @@ def accepted(space, code):
 
 
 @pytest.mark.parametrize("space", [EnasSpace(3), Toy()], ids=repr)
-def test_the_equations(space):
+@pytest.mark.parametrize("reads", ["hidden", "cell"])
+def test_the_equations(space, reads):
     """Written out once more, for one code at a time: steps of an LSTM cell, a head per place, masks by hand."""
-    controller = sharp(space)
+    controller = sharp(space, spec=replace(SHARP, reads=reads))
     cell = torch.nn.LSTMCell(5, 5).double()
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in controller.lstm.state_dict().items()})
     tokens = dict.fromkeys((step.kind, option) for step in space.steps() for option in step.options)
@@ -112,8 +117,9 @@ def test_the_equations(space):
         x, state = torch.zeros(1, 5).double(), None
         for place, (choice, option) in enumerate(zip(choices_of(space, code), code, strict=True)):
             state = cell(x, state)
+            read = state[reads == "cell"]
             options = space.steps()[place].options
-            logits = (controller.heads[place] @ state[0][0] + controller.biases[place]) / 1.3
+            logits = (controller.heads[place] @ read[0] + controller.biases[place]) / 1.3
             weights = {each: (2.5 * logits[options.index(each)].tanh()).exp().item() for each in choice.options}
             chances = {each: weight / sum(weights.values()) for each, weight in weights.items()}
             assert scored.log_probabilities[0, place].item() == pytest.approx(math.log(chances[option]), abs=1e-12)
@@ -121,7 +127,7 @@ def test_the_equations(space):
             assert scored.entropies[0, place].item() == pytest.approx(entropy, abs=1e-12)
             assert scored.largest[0, place].item() == pytest.approx(max(chances.values()), abs=1e-12)
             x = controller.embedding[rows[choice.kind, option]][None]
-        torch.testing.assert_close(scored.hidden, state[0], rtol=0, atol=1e-12)
+        torch.testing.assert_close(scored.hidden, read, rtol=0, atol=1e-12)
 
 
 def test_the_last_state_knows_all_choices_but_the_last():

@@ -45,7 +45,8 @@ def test_a_search_is_one_job_whose_result_is_kept_and_tracked(tmp_path):
     ]
     assert (folder / "best.safetensors").read_text() == noop.checkpoint(search_spec())
     assert json.loads((folder / "best.json").read_text())["sha256"] == file_sha256(folder / "best.safetensors")
-    assert SEARCH.validate_json((folder / "identity.json").read_text()) == search_spec() == pinned(tmp_path, "f")
+    assert SEARCH.validate_json((folder / "identity.json").read_text()) == search_spec()
+    assert pinned(tmp_path, "f") == (search_spec(), "")
     assert list((folder / "scratch").iterdir()) == []
     assert not (folder / "owner.json").exists()
     (run,) = tracker.runs()

@@ -1,0 +1,180 @@
+"""`nasctl search`: whose hyperparameters it takes, and what cannot be a search, a pool or a file of one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from searching import ALONE, ENAS, FOUND, LITTLE, STUDY, interrupted_after_an_epoch, record_of, runs
+
+
+def settings(nasctl, *overrides):
+    result = nasctl("search", *overrides, "--cfg", "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def best_of(searched):
+    """The values of the best LSTM trial of all studies."""
+    trials = [run for run in runs(searched, "trial") if run.tags["nasctl.cell"] == "lstm"]
+    assert len({run.study for run in trials}) == 2
+    best = max(trials, key=lambda run: run.metrics["value"])
+    return best, best.params
+
+
+def test_the_best_lstms_hyperparameters_are_taken(nasctl, searched):
+    best, params = best_of(searched)
+    given = settings(nasctl, *LITTLE)
+    training = given["training"]
+    assert training["hidden"] == [int(params["hidden_1"])]
+    assert training["dropout"] == pytest.approx([float(params["dropout_1"]), float(params["dropout_2"])])
+    assert training["variational_dropout"] == pytest.approx([float(params["variational_dropout_1"])])
+    assert training["weight_decay"] == pytest.approx(float(params["weight_decay"]))
+    assert (training["batch_size"], training["loss"], given["seed"]) == (32, "mse", int(params["seed"]))
+    asked = ("learning_rate", "grad_norm", "epochs", "patience")
+    assert [training[key] for key in asked] == [1e-4, 0.25, 150, 20]
+    begun = nasctl("search", *ENAS, "search.name=other")
+    assert f"hyperparameters: {best.study}, trial {best.trial}" in begun.stderr
+    assert record_of(searched, "other").digest != record_of(searched, "demo-sick-svd-blm-enas").digest
+
+
+def test_what_is_typed_wins(nasctl, searched):
+    given = settings(
+        nasctl, *LITTLE, "training.hidden=[7]", "training.epochs=3", "seed=11", "search.training.patience=4"
+    )
+    assert [given["training"][key] for key in ("hidden", "epochs", "patience")] == [[7], 3, 4]
+    assert given["seed"] == 11
+
+
+def test_a_search_keeps_what_it_began_with(nasctl, searched):
+    best, _ = best_of(searched)
+    with interrupted_after_an_epoch():
+        assert nasctl("search", *ENAS, "search.name=kept").exit_code == 130
+    before = settings(nasctl, *ENAS, "search.name=kept")
+    nasctl("baseline", *STUDY, "study.name=third", "training.epochs=30", "study.space.hidden.choices=[48]")
+    assert settings(nasctl, *ENAS, "search.name=new")["training"]["hidden"] == [
+        48
+    ]  # another would take the better one's
+    assert settings(nasctl, *ENAS, "search.name=kept") == before
+    result = nasctl("resume", "kept")
+    assert result.exit_code == 0, result.stderr
+    assert f"hyperparameters: as it was begun ({best.study}, trial {best.trial})" in result.stderr
+    (run,) = [each for each in runs(searched, "search") if each.tags["nasctl.name"] == "kept"]
+    assert run.tags["nasctl.start"] == f"{best.study}, trial {best.trial}"
+
+
+def test_the_papers_hyperparameters_and_its_limits(nasctl):
+    asked = ("dataset=stsb", "embedding=bert", "model=esim", "search.start=paper")
+    whole = settings(nasctl, *asked, "limits=none")["training"]
+    limited = settings(nasctl, *asked)["training"]
+    assert (whole["batch_size"], whole["hidden"]) == (64, [1152, 1152])
+    assert (limited["batch_size"], limited["hidden"]) == (32, [768, 768])
+    changed = ("batch_size", "hidden")
+    assert [whole.pop(key) and limited.pop(key) for key in changed] == [32, [768, 768]]
+    assert whole == limited
+
+
+def test_without_hyperparameters_to_take(nasctl, tmp_path, nothing_starts):
+    result = nasctl("search", "dataset=demo-mrpc", "model=esim")
+    assert result.exit_code == 2
+    asked = "dataset=demo-mrpc embedding=svd model=esim"
+    (line,) = result.stderr.splitlines()
+    where = f"no LSTM study of {asked} is in {tmp_path / 'runs'}, whose best hyperparameters the search could take"
+    hint = f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training"
+    assert line == f"nasctl: {where}; {hint}"
+    assert not (tmp_path / "runs").exists()
+    paper = nasctl("search", "dataset=demo-mrpc", "search.start=paper")
+    assert paper.exit_code == 2
+    assert "search.start=paper: " in paper.stderr
+    assert len(paper.stderr.splitlines()) == 1
+
+
+# --- wrong input ------------------------------------------------------------------------------------------------------
+
+SICK = "dataset=demo-sick embedding=svd model=blm search=enas"
+
+
+@pytest.mark.usefixtures("searched", "nothing_starts")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=bow"], "model=bow has no recurrent layer to search a cell for; model=blm"),
+        (["cell=random"], "a search has the cells of search.space in every recurrent layer: cell= and layers= are for"),
+        (["layers=C"], "cell= and layers= are for nasctl tune; leave them away"),
+        (
+            ["search.name=x", "search.strategy.reward.pairs=64"],
+            "search.strategy.reward.pairs=64, and demo-sick has 9 dev pairs; search.strategy.reward.pairs=9",
+        ),
+        (
+            ["search=enas_memory", "search.strategy.memory.replaced=20000"],
+            "search.strategy.memory: of a memory of 10000 cells at most as many replaced, not 20000",
+        ),
+        (["search=enass"], "did you mean enas"),
+        (["search.space.name=ensa"], "there is no space 'ensa'; did you mean enas?"),
+        (["search.start=pepper"], "search.start=pepper: expected best, paper or training"),
+        (["-m", "seed=1,2"], "2 of these searches are called demo-sick-svd-blm-enas"),
+    ],
+)
+def test_what_is_no_search(nasctl, arguments, message):
+    result = nasctl("search", *ENAS, *ALONE, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[-1]
+    assert result.stdout == ""
+
+
+@pytest.mark.usefixtures("searched", "nothing_starts")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cell=searched"], "demo-sick-svd-blm-enas has cells of the space enas with 3 nodes, not of enas with 6"),
+        (["cell=searched", "cell.space=darts", *FOUND], "with 3 nodes, not of darts with 3; cell.space=enas"),
+        (
+            ["cell=searched", "model=esim", "cell.search=random_ws", *FOUND],
+            "no search has found cells with dataset=demo-sick embedding=svd model=esim search=random_ws in ",
+        ),
+        (
+            ["cell=searched", "cell.pool=demo-sick-svd-blm-ens", *FOUND],
+            "cell.pool=demo-sick-svd-blm-ens: there is no such search; did you mean demo-sick-svd-blm-enas",
+        ),
+        (
+            ["cell=searched", "cell.pool=demo-stsb-svd-blm-enas", *FOUND],
+            f"cell.pool=demo-stsb-svd-blm-enas was found with {SICK.replace('sick', 'stsb')}, not with {SICK}",
+        ),
+        (["cell=transferred", *FOUND], "cell.source is needed and has no default; give cell.source="),
+        (
+            ["cell=transferred", "cell.source=sick", *FOUND],
+            "no search has found cells with dataset=sick embedding=svd model=blm search=enas in ",
+        ),
+        (["cell=transferred", "cell.source=demo-sick", *FOUND], "cell.source=demo-sick is the data set itself"),
+    ],
+)
+def test_what_is_no_pool(nasctl, arguments, message):
+    result = nasctl("tune", *STUDY, *arguments)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+
+
+def test_of_several_pools_one_must_be_named(nasctl, searched, nothing_starts):
+    shutil.copytree(searched / "searches" / "demo-sick-svd-blm-enas", searched / "searches" / "other")
+    several = nasctl("tune", *STUDY, "cell=searched", *FOUND)
+    assert several.exit_code == 2
+    assert f"2 searches fit {SICK}; cell.pool=demo-sick-svd-blm-enas or cell.pool=other" in several.stderr
+    assert nasctl("tune", *STUDY, "cell=searched", *FOUND, "cell.pool=other", "--dry-run").exit_code == 0
+
+
+def test_files_that_are_damaged_are_named(nasctl, searched, nothing_starts):
+    folder = searched / "searches" / "demo-sick-svd-blm-enas"
+    samples = (folder / "samples.json").read_text()
+    (folder / "samples.json").write_text(samples[: len(samples) // 2])
+    examined = nasctl("report", "controller")
+    assert examined.exit_code == 4
+    assert f"{folder / 'samples.json'} holds no samples" in examined.stderr
+    (folder / "record.json").write_text("{")
+    for command in (["tune", *STUDY, "cell=searched", *FOUND], ["search", "search=demo", *ENAS]):
+        damaged = nasctl(*command)
+        assert damaged.exit_code == 3
+        (line,) = damaged.stderr.splitlines()[-1:]
+        assert f"{folder / 'record.json'} is no record: " in line
+        assert "remove its folder, and search again" in line
