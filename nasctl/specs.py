@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from nasctl.cells import spelling
 from nasctl.files import digest
 from nasctl.samplers import STRICT, NoPruner, Positive, PrunerSpec, SamplerSpec
-from nasctl.strategies import FoundSpec, SpaceSpec, StrategySpec
+from nasctl.strategies import FoundSpec, ProposerSpec, SpaceSpec, StrategySpec
 
 RESULT_VERSION = 2
 """Raised by hand whenever the same spec would give other numbers; part of every run's identity."""
@@ -245,6 +245,8 @@ class SearchSpec:
     is that of the shared weights, its epochs and patience those of the search. Patience counts epochs without a better
     mean score of `judged` freshly sampled cells on all of dev. An epoch trains the weights on `child_steps` batches, at
     most once each; None: on all.
+
+    Under a strategy that proposes cells nothing is shared: `training` is that of each cell, alone.
     """
 
     kind: Literal["search"]
@@ -305,6 +307,19 @@ class IntRange:
 Domain = Annotated[Choice | FloatRange | IntRange, Field(discriminator="kind")]
 
 
+CHOICE = "choice"
+"""The hyperparameters `choice_1`, `choice_2`... are the code of a cell that was proposed."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Proposals:
+    """Cells of a space that a strategy proposes, one for each trial, to stand in every recurrent layer."""
+
+    space: SpaceSpec
+    strategy: ProposerSpec
+    seed: int
+
+
 @dataclass(frozen=True, config=STRICT)
 class StudySpec:
     """A study: a space of hyperparameters around one run, a sampler, and how many finished trials it wants.
@@ -317,6 +332,8 @@ class StudySpec:
     The first trials take the settings in `enqueued`, one each; the sampler draws what they leave open. With a
     `generation`, trials are asked for in groups of that many, each group when the one before has ended, so that what
     is drawn never depends on which worker was faster.
+
+    With `proposals` the study is a search: their strategy, not the sampler, says which cell a trial has.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -331,6 +348,7 @@ class StudySpec:
     enqueued: tuple[dict[str, Value], ...] = ()
     generation: Positive | None = None
     pruner: PrunerSpec = NoPruner("none")
+    proposals: Proposals | None = None
 
 
 STUDY = TypeAdapter(StudySpec)
@@ -340,7 +358,9 @@ def study_identity(spec: StudySpec) -> dict[str, Any]:
     """What must be equal for a study to go on: a JSON value, compared part by part on resume."""
     whole = STUDY.dump_python(spec, mode="json")
     searched = [name for name, _ in spec.space]
-    places = spec.pool.places if spec.pool is not None and ARCHITECTURE in searched else ()
+    places: Sequence[int] = spec.pool.places if spec.pool is not None and ARCHITECTURE in searched else ()
+    if spec.proposals is not None:
+        places = range(1, len(spec.run.layers) + 1)
     identity = {
         "run": _without(whole["run"], searched, places),
         "space": {name: domain for name, domain in whole["space"] if name != ARCHITECTURE},  # the pool says it
@@ -350,6 +370,8 @@ def study_identity(spec: StudySpec) -> dict[str, Any]:
     }
     if not isinstance(spec.pruner, NoPruner):
         identity["pruner"] = whole["pruner"]
+    if spec.proposals is not None:
+        identity["proposals"] = whole["proposals"]
     if spec.pool is None:
         return identity
     cells = {each.name: spelling.digest_of(each.cell) for each in spec.pool.cells}

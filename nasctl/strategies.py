@@ -126,7 +126,18 @@ class RandomStrategy:
     candidates: Positive
 
 
-StrategySpec = Annotated[EnasStrategy | RandomStrategy, Field(discriminator="name")]
+@dataclass(frozen=True, config=STRICT)
+class RandomProposals:
+    """`trials` cells with distinct codes, drawn uniformly; each is trained alone."""
+
+    name: Literal["random"]
+    trials: Positive
+
+
+ProposerSpec = RandomProposals
+"""Strategies that propose one cell after the other, each of which is trained alone."""
+
+StrategySpec = Annotated[EnasStrategy | RandomStrategy | ProposerSpec, Field(discriminator="name")]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -34,10 +34,11 @@ from nasctl.specs import (
     TrainingSpec,
 )
 from nasctl.specs import Pool as CellPool
-from nasctl.strategies import ControllerSpec, FoundSpec, RandomStrategy, SpaceSpec
+from nasctl.strategies import ControllerSpec, FoundSpec, RandomProposals, RandomStrategy, SpaceSpec
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import RunRecord, Tracker, TrialEntry
 from nasctl.tuning.driven import StudyOrder
+from nasctl.tuning.driven_proposals import ProposalsOrder
 from nasctl.tuning.driven_search import SearchOrder
 from nasctl.tuning.events import Event, StudyEnded
 from nasctl.tuning.promises import Broken, verify
@@ -127,6 +128,25 @@ def search_order(name: str = "f", spec: SearchSpec | None = None, *, retries: in
     labels = {"dataset": "none", "model": "blm", "search": "random_ws"}
     spec = search_spec() if spec is None else spec
     return SearchOrder(spec, name, f"search: {name}\n", labels, None, retries, "noop", options)
+
+
+def proposals_spec(trials: int = 6, count: int = 3, **changes: Any) -> SearchSpec:
+    """A search whose cells are proposed; `changes` are fields of SearchSpec."""
+    alone: dict[str, Any] = {
+        "space": SpaceSpec("enas", 8),
+        "strategy": RandomProposals("random", trials),
+        "judged": 1,
+        "found": FoundSpec(count, "code", trials, 0),
+    }
+    return search_spec(**{**alone, **changes})
+
+
+def proposals_order(name: str = "f", spec: SearchSpec | None = None, **options: Any) -> ProposalsOrder:
+    """It, its jobs being no-ops; each cell has a score of its own unless `options` have a value."""
+    labels = {"dataset": "none", "model": "blm", "search": "random"}
+    spec = proposals_spec() if spec is None else spec
+    generation, retries = options.pop("generation", None), options.pop("retries", 2)
+    return ProposalsOrder(spec, name, f"search: {name}\n", labels, None, retries, 8, generation, "noop", options)
 
 
 def job(identity: str = "s/0", attempt: int = 1, scratch: Path | str = "scratch", **options: Any) -> Job:
@@ -369,6 +389,7 @@ def main(root: Path, asked: Mapping[str, Any]) -> int:
     """
     options = dict(asked)
     search, trials = options.pop("search", None), options.pop("trials", 0)
+    proposals = options.pop("proposals", 0)
     workers, grace = options.pop("workers"), options.pop("grace", LIMITS.grace)
     training = options.pop("training", None)  # of tiny runs that really train
     limits = dataclasses.replace(LIMITS, grace=grace)
@@ -381,6 +402,8 @@ def main(root: Path, asked: Mapping[str, Any]) -> int:
     orders: list[Order] = []
     if trials:
         orders += [order(study(trials=trials), **options) if training is None else tiny_order(root, trials, training)]
+    if proposals:
+        orders += [proposals_order(spec=proposals_spec(proposals), **options)]
     if search is not None:
         orders += [search_order(spec=search_spec(search), **options)]
     try:

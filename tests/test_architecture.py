@@ -66,17 +66,17 @@ DOORS = {
 
 WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
-    "experiments.costs experiments.resuming experiments.run experiments.search files models rng samplers "
-    "search.controller search.enas search.examining search.policy search.random search.samples search.sharing "
-    "search.strategy search.supernet spaces specs strategies tracking.records training workers.jobs workers.noop "
-    "workers.protocol workers.session workers.worker"
+    "experiments.alone experiments.costs experiments.resuming experiments.run experiments.search files models rng "
+    "samplers search.controller search.enas search.examining search.policy search.random search.samples "
+    "search.sharing search.strategy search.supernet spaces specs strategies tracking.records training "
+    "workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})
 
 TORCH_FREE = (
-    "cells compiler.plan reports.controller reports.plots reports.tables search.diagnostics search.samples sources "
-    "spaces specs strategies"
+    "cells compiler.plan experiments.alone reports.controller reports.plots reports.tables search.diagnostics "
+    "search.proposers search.samples sources spaces specs strategies"
 )
 """What never loads torch when imported, not even through others."""
 

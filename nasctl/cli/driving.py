@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from nasctl.tuning.work import Order
     from nasctl.workers.pool import Pool
 
-__all__ = ["check_common", "drive", "slots"]
+__all__ = ["IN_FLIGHT", "check_common", "drive", "slots"]
+
+IN_FLIGHT = 8
+"""Trials of one study or search at a time, at most, whatever the number of workers: it is a part of the method."""
 
 Prepared = tuple[str, str]
 """The digests of a prepared data set and embedding."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nasctl.cells.spelling import LSTM, cell_of
+from nasctl.cli.driving import IN_FLIGHT
+from nasctl.cli.stores import stores_of
 from nasctl.cli.text import counted, size
 from nasctl.errors import MachineError
+from nasctl.experiments.found import Place
+from nasctl.experiments.pools import RandomCells, cells_of
 from nasctl.models import MODELS
 from nasctl.spaces import space_named
 from nasctl.spaces.sharing import shared_weights, sharing
 from nasctl.specs import Choice
+from nasctl.strategies import ProposerSpec
 from nasctl.tuning.folders import trial_bytes
 
 if TYPE_CHECKING:
@@ -19,13 +24,16 @@ if TYPE_CHECKING:
     from nasctl.config.settings import Settings
     from nasctl.experiments.pools import Cells
 
-__all__ = ["check_memory", "run_bytes", "search_bytes", "study_bytes", "widest", "worker_memory"]
+__all__ = ["check_memory", "run_bytes", "sampled_cells", "search_bytes", "study_bytes", "widest", "worker_memory"]
 
 DATABASE_BYTES = 2_000_000
 """Both databases, empty."""
 FLOAT_BYTES = 4
 WIDEST_INPUT = 2400
 """An upper bound of what enters a recurrent layer, to bound a checkpoint's size."""
+
+SAMPLED = 4
+"""Cells by which the cost of a space is judged."""
 
 RESUME_COPIES = 4
 """What a resume checkpoint holds: the weights, two moments of each, the best weights."""
@@ -49,10 +57,23 @@ def study_bytes(settings: Settings, cells: Cells, trials: int, workers: int) -> 
     return databases + ((1 + RESUME_COPIES) * workers + 1) * _checkpoint_bytes(settings, cells)
 
 
-def search_bytes(settings: Settings) -> int:
-    """An upper estimate of the disk that a search needs: its epochs, its checkpoint, and one to go on from."""
+def search_bytes(settings: Settings, workers: int) -> int:
+    """An upper estimate of the disk that a search needs: its epochs, its checkpoint, and one to go on from.
+
+    Where cells are trained alone, what their trials need.
+    """
+    strategy = settings.search.strategy
+    if isinstance(strategy, ProposerSpec):
+        return study_bytes(settings, sampled_cells(settings), strategy.trials, min(IN_FLIGHT, workers))
     shared = FLOAT_BYTES * max(MODELS[settings.model.name].layers, 1) * 2 * _shared(settings)
     return DATABASE_BYTES + trial_bytes(settings.training.epochs) + (2 + RESUME_COPIES) * shared
+
+
+def sampled_cells(settings: Settings) -> Cells:
+    """A few cells of the space that is searched, to judge its cost by."""
+    asked = settings.search.space
+    place = Place(stores_of(settings).root, settings.dataset.name, settings.embedding.name, settings.model.name)
+    return cells_of(RandomCells("random", asked.name, asked.nodes, SAMPLED, 0), place, None)
 
 
 def _shared(settings: Settings) -> int:

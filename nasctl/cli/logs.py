@@ -47,7 +47,7 @@ def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, foll
     with opened_studies(stores) as (store, known):
         begun = searches_of(stores)
         check_known([study], [*(each.name for each in known), *begun], stores)
-        if trial and study in begun:
+        if trial and study in begun and not _has_trials(stores, study):
             raise UsageError(f"{study} is a search and has no trials", f"nasctl logs {study}")
         if trial and store is not None:
             from nasctl.tuning.study import stored_study  # noqa: PLC0415 - optuna, which --help need not pay for
@@ -59,6 +59,15 @@ def logs(study: str, asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, foll
     told = _told(study, trial, stores, follow=follow)
     if not told and not trial:
         click.echo(f"no worker has written anything about {study}", err=True)
+
+
+def _has_trials(stores: Stores, search: str) -> bool:
+    """Whether the search trains each of its cells alone."""
+    from nasctl.strategies import ProposerSpec  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.driven_search import pinned  # noqa: PLC0415 - as above
+
+    begun = pinned(stores.root, search)
+    return begun is not None and isinstance(begun[0].strategy, ProposerSpec)
 
 
 def _check(study: str, trial: str, count: int) -> None:

@@ -11,17 +11,16 @@ import click
 
 from nasctl.cells.costs import lstm_ratio
 from nasctl.cells.spelling import LSTM, cell_of
-from nasctl.cli.estimates import run_bytes, search_bytes, study_bytes, widest, worker_memory
+from nasctl.cli.estimates import run_bytes, sampled_cells, search_bytes, study_bytes, widest, worker_memory
 from nasctl.cli.resolution import data_folder
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import counted, duration, size
 from nasctl.config.settings import Settings
 from nasctl.data.datasets import read
 from nasctl.errors import NasctlError
-from nasctl.experiments.found import Place
-from nasctl.experiments.pools import RandomCells, cells_of
 from nasctl.spaces import space_named
 from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange
+from nasctl.strategies import ProposerSpec
 from nasctl.tracking import tags as tag
 
 if TYPE_CHECKING:
@@ -78,26 +77,23 @@ def study_plan(
     return _plan(settings, cells, shown, trials=trials, workers=workers, amount=amount)
 
 
-def search_plan(settings: Settings) -> Plan:
+def search_plan(settings: Settings, workers: int) -> Plan:
     """The plan of a search. An epoch of the shared weights is taken to cost as much as one of cells drawn at random.
 
-    What the controller and its rewards take comes on top, and is not estimated.
+    What the controller and its rewards take comes on top, and is not estimated. Where cells are trained alone, so many
+    are at a time.
     """
-    asked = settings.search.space
-    place = Place(stores_of(settings).root, settings.dataset.name, settings.embedding.name, settings.model.name)
-    alike = cells_of(RandomCells("random", asked.name, asked.nodes, SAMPLED, 0), place, None)
-    plan = _plan(settings, alike, (), trials=1, workers=1, amount=search_bytes(settings))
+    asked, strategy, alike = settings.search.space, settings.search.strategy, sampled_cells(settings)
+    trials = strategy.trials if isinstance(strategy, ProposerSpec) else 1
+    amount = search_bytes(settings, workers)
+    plan = _plan(settings, alike, (), trials=trials, workers=min(workers, trials), amount=amount)
     size_ = space_named(asked.name, nodes=asked.nodes).size()
     codes = f"{size_:,} codes" if size_ is not None else "nobody knows how many codes"
     return replace(
         plan,
-        what=f"{place.dataset} {place.embedding} {place.model} search",
+        what=f"{settings.dataset.name} {settings.embedding.name} {settings.model.name} search",
         cells=(f"the space {asked.name}, {asked.nodes} nodes: {codes}",),
     )
-
-
-SAMPLED = 4
-"""Cells by which the cost of a space is judged."""
 
 
 def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:

@@ -18,7 +18,7 @@ from nasctl.cli.pace import Pace
 from nasctl.cli.text import counted, duration
 from nasctl.data.metrics import METRICS
 from nasctl.specs import Metric
-from nasctl.tracking.records import RunRecord
+from nasctl.tracking.records import RunRecord, trained_alone
 from nasctl.tuning import events as tell
 
 __all__ = ["Board", "follow", "shown_score"]
@@ -186,7 +186,8 @@ def _cells_found(record: RunRecord) -> str:
         return f"{record.state} ({record.reason}), {seconds}"
     best = max((cell.score for cell in record.found), default=None)
     found = f"{counted(len(record.found), 'cell')} found, the best with {record.metric} "
-    return f"{found}{shown_score(record.metric, best)} under the shared weights, {seconds}"
+    whose = "trained alone" if trained_alone(record) else "under the shared weights"
+    return f"{found}{shown_score(record.metric, best)} {whose}, {seconds}"
 
 
 def _result(record: RunRecord) -> str:

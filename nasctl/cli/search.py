@@ -1,4 +1,4 @@
-"""`nasctl search`: the weights of a whole space of cells are trained at once, and a pool of cells is drawn from it."""
+"""`nasctl search`: a pool of cells is found, by weights that a whole space shares or by training cells alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nasctl.cli.driving import check_common, drive, slots
+from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.progress import shown_score
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nasctl.data.corpus import Corpus
     from nasctl.specs import RunSpec, SearchSpec
     from nasctl.tracking.records import RunRecord
+    from nasctl.tuning.driven_proposals import ProposalsOrder
     from nasctl.tuning.driven_search import SearchOrder
     from nasctl.tuning.folders import Command
 
@@ -38,6 +39,7 @@ nasctl search dataset=sick embedding=glove search.start=paper
 nasctl search search.start=training training.hidden=[64] training.epochs=8
 nasctl search -m dataset=sick,mrpc embedding=glove model=blm,esim
 nasctl search search=random_ws           without a controller
+nasctl search search=random search.strategy.trials=50 workers=8
 """
 
 
@@ -63,7 +65,7 @@ def search(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Find a pool of cells by sharing weights.
+    """Find a pool of cells, by sharing weights or by training each alone (search=random).
 
     The hyperparameters are those of the best LSTM in the store, but for what search.training and the command line say.
     Afterwards `nasctl tune cell=searched` chooses from the pool. Ctrl-C stops cleanly, and the same command goes on.
@@ -78,7 +80,7 @@ def search(
         from nasctl.cli.plan import search_plan, show  # noqa: PLC0415 - --help need not pay for it
 
         for one in searches:
-            show(search_plan(one.settings), as_json=as_json)
+            show(search_plan(one.settings, slots(one.settings)), as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(searches, shlex.join(["nasctl", "search", *flags, *overrides]), as_json=as_json)
@@ -100,7 +102,8 @@ def run_again(names: Sequence[str], commands: Sequence[Command], resume: str, *,
 def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked, Composition]:
     """The search with the hyperparameters that it starts from; and its whole composition.
 
-    Raises UsageError for a model without recurrent layers, and where there are no hyperparameters to take.
+    Raises UsageError for a model without recurrent layers, where there are no hyperparameters to take, and for what
+    the strategy cannot do.
     """
     from nasctl.cli.starting import start_of  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.composition import composition  # noqa: PLC0415 - as above
@@ -108,6 +111,7 @@ def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked
     from nasctl.tuning.folders import Command  # noqa: PLC0415 - as above
 
     settings, typed = composition_.settings, composition_.overrides
+    _check_alone(settings)
     if not MODELS[settings.model.name].layers:
         raise UsageError(f"model={settings.model.name} has no recurrent layer to search a cell for", "model=blm")
     if settings.cell.name != "lstm" or settings.layers is not None:
@@ -131,9 +135,10 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
 
     first = asked[0]
     check_common([each.settings for each in asked])
-    check_room(first.stores.root, sum(search_bytes(each.settings) for each in asked))
-    check_memory([(each.settings, cells_asked(each.settings)) for each in asked], slots(first.settings))
-    orders = [_order(each) for each in asked]
+    count = slots(first.settings)
+    check_room(first.stores.root, sum(search_bytes(each.settings, count) for each in asked))
+    check_memory([(each.settings, cells_asked(each.settings)) for each in asked], count)
+    orders = [_order(each, count) for each in asked]
     called = [order.name for order in orders]
     for name in called:
         if called.count(name) > 1:
@@ -154,14 +159,16 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
             _show(event.search, event.record, asked_by_name[event.search], as_json=as_json)
 
 
-def _order(asked: Asked) -> SearchOrder:
-    """The search with its data prepared.
+def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
+    """The search with its data prepared, over so many workers.
 
     Raises UsageError for a dev set that is too small to reward on, and for hyperparameters tuned on other data.
     """
     from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.starting import search_name  # noqa: PLC0415 - as above
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
+    from nasctl.strategies import ProposerSpec  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven_proposals import ProposalsOrder  # noqa: PLC0415 - as above
     from nasctl.tuning.driven_search import START, SearchOrder  # noqa: PLC0415 - as above
 
     settings = asked.settings
@@ -183,8 +190,11 @@ def _order(asked: Asked) -> SearchOrder:
     }
     if (memory := getattr(settings.search.strategy, "memory", None)) is not None:
         labels["memory"] = str(memory.capacity)
-    spec = _spec(settings, found.run)
-    return SearchOrder(spec, search_name(settings), as_yaml(settings), labels, asked.command, settings.retries)
+    common = (_spec(settings, found.run), search_name(settings), as_yaml(settings), labels, asked.command)
+    if not isinstance(settings.search.strategy, ProposerSpec):
+        return SearchOrder(*common, settings.retries)
+    generation = IN_FLIGHT if settings.deterministic else None
+    return ProposalsOrder(*common, settings.retries, min(IN_FLIGHT, count), generation)
 
 
 def _spec(settings: Settings, run: RunSpec) -> SearchSpec:
@@ -208,6 +218,40 @@ def _spec(settings: Settings, run: RunSpec) -> SearchSpec:
     )
 
 
+def _check_alone(settings: Settings) -> None:
+    """Raises UsageError where each cell is trained alone and what is asked for is not about that."""
+    from nasctl.spaces import space_named  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.strategies import ProposerSpec  # noqa: PLC0415 - as above
+
+    asked, space = settings.search, settings.search.space
+    if not isinstance(asked.strategy, ProposerSpec):
+        return
+    trials = asked.strategy.trials
+    fixed = {
+        "child_steps": (asked.child_steps, None),
+        "judged": (asked.judged, 1),
+        "found.max_draws": (asked.found.max_draws, trials),
+        "found.examined": (asked.found.examined, 0),
+    }
+    for key, (value, only) in fixed.items():
+        if value != only:
+            raise UsageError(
+                f"search.{key}={value}: search={asked.method} trains each cell alone, nothing is shared or drawn",
+                f"leave search.{key}= away",
+            )
+    if asked.found.count > trials:
+        raise UsageError(
+            f"search.found.count={asked.found.count} cells of search.strategy.trials={trials}",
+            f"search.found.count={trials}",
+        )
+    size = space_named(space.name, nodes=space.nodes).size()
+    if size is not None and trials > size:
+        raise UsageError(
+            f"search.strategy.trials={trials}, and the space {space.name} with {space.nodes} nodes has {size} cells",
+            f"search.strategy.trials={size}",
+        )
+
+
 def _check_reward(settings: Settings, corpus: Corpus) -> None:
     strategy, dev = settings.search.strategy, len(corpus.splits["dev"])
     if strategy.name == "enas" and strategy.reward.pairs > dev:
@@ -222,21 +266,26 @@ def _check_reward(settings: Settings, corpus: Corpus) -> None:
 
 def _show(name: str, record: RunRecord, asked: Asked, *, as_json: bool) -> None:
     """A search's cells: a JSON object, or a table, and what to do with them."""
+    from nasctl.tracking.records import trained_alone  # noqa: PLC0415 - --help need not pay for it
+
     if as_json:
         cells = [{"code": cell.code, "cell": cell.cell, "score": cell.score} for cell in record.found]
         facts = {"name": name, "state": record.state, "digest": record.digest, "cells": cells}
         click.echo(json.dumps(facts | {"seconds": sum(record.seconds.values()), "epochs": record.epochs}))
         return
+    took, alone = duration(sum(record.seconds.values())), trained_alone(record)
+    trained = f"the best of {record.epochs} cells is number {record.best_epoch}, {record.parameters:,} parameters"
     best = f"best epoch {record.best_epoch} of {record.epochs}, " if record.best_epoch else ""
-    took = duration(sum(record.seconds.values()))
-    click.echo(f"\n{name}: {record.state}, {best}{record.parameters:,} shared parameters, {took}")
+    shared = f"{best}{record.parameters:,} shared parameters"
+    click.echo(f"\n{name}: {record.state}, {trained if alone else shared}, {took}")
     if record.reason:
         click.echo(record.reason)
     if not record.found:
         return
     rows = [(cell.code, shown_score(record.metric, cell.score)) for cell in record.found]
     click.echo(columns(("CELL", f"DEV {record.metric}"), rows, right=(f"DEV {record.metric}",)))
-    click.echo("\nThese scores are those of the shared weights. Which cell is best when trained alone:", err=True)
+    whose = "each cell, trained alone" if alone else "the shared weights"
+    click.echo(f"\nThese scores are those of {whose}. To tune with these cells:", err=True)
     click.echo(_tune(asked), err=True)
 
 

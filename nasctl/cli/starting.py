@@ -1,9 +1,9 @@
-"""Whose hyperparameters the shared weights of a search take, as overrides: the best LSTM's, or those of Table 5."""
+"""Whose hyperparameters the training of a search takes, as overrides: the best LSTM's, or those of Table 5."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nasctl.cli.named import opened_studies
@@ -46,12 +46,7 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
     there is nothing to take them from.
     """
     values, origin, data = _SOURCES[settings.search.start](settings, stores)
-    values |= {
-        "learning_rate": settings.search.training.learning_rate,
-        "grad_norm": settings.search.training.grad_norm,
-        "epochs": settings.search.training.epochs,
-        "patience": settings.search.training.patience,
-    }
+    values |= {name: value for name, value in asdict(settings.search.training).items() if value is not None}
     limited = settings.limits == "paper" and _lower(settings, values)
     taken = {text.partition("=")[0] for text in typed}
     keyed = {"seed" if name == "seed" else f"training.{name}": value for name, value in values.items()}
@@ -106,8 +101,11 @@ _SOURCES: Mapping[str, Callable[[Settings, Stores], Source]] = {
 }
 
 
-_TAKEN = ("batch_size", "loss", "weight_decay", "dropout", "variational_dropout", "seed")
-"""What a search takes of an LSTM's training; learning rate, gradient norm, epochs and patience are its own."""
+_TAKEN = (
+    *("batch_size", "learning_rate", "loss", "weight_decay", "grad_norm", "dropout", "variational_dropout"),
+    *("seed", "epochs", "patience"),
+)
+"""What a search takes of an LSTM's training, where `search.training` says nothing else."""
 
 
 def _lstm_studies(settings: Settings, stores: Stores) -> Iterator[Look]:

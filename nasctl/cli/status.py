@@ -48,7 +48,7 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
     """How far each study and search is, and who drives it.
 
     STUDY names those that are wanted; of a search that is named its cells are told. Best scores are those on dev data,
-    as in tables (x100), a search's those of its best cell under the shared weights.
+    as in tables (x100), a search's those of its best cell, under the shared weights or trained alone.
     """
     names, stores = split(asked, conf_dirs)
     with opened_studies(stores) as (store, known):

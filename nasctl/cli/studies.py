@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nasctl.cli.driving import check_common, drive, slots
+from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.options import compositions, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from nasctl.tuning.folders import Command
 
 __all__ = ["run_again", "run_studies"]
-
-IN_FLIGHT = 8
-"""Trials of one study at a time, at most, whatever the number of workers: it is a part of the method."""
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,12 @@ class StudySettings:
 
 @dataclass(frozen=True, config=STRICT)
 class SearchTraining:
-    """In what the training of shared weights differs from that of the LSTM whose hyperparameters it takes."""
+    """In what a search's training differs from that of the LSTM whose hyperparameters it takes; None: in nothing."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
-    grad_norm: Annotated[float, Field(gt=0)]
-    epochs: Positive
-    patience: Positive
+    learning_rate: Annotated[float, Field(gt=0)] | None
+    grad_norm: Annotated[float, Field(gt=0)] | None
+    epochs: Positive | None
+    patience: Positive | None
 
 
 @dataclass(frozen=True, config=STRICT)

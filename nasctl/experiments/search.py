@@ -19,6 +19,7 @@ from nasctl.cells.rewrite import cell_digest
 from nasctl.cells.spelling import spelled
 from nasctl.data.corpus import Split
 from nasctl.data.metrics import METRICS
+from nasctl.experiments.alone import alone
 from nasctl.experiments.costs import Clock, PeakMemory
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
 from nasctl.experiments.run import PairModel, Workplace, backends, build
@@ -31,11 +32,11 @@ from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_of, code_text
 from nasctl.spaces.sharing import SharingSpace, shared_weights, sharing
-from nasctl.specs import LayerSpec, Metric, RunSpec, SearchSpec, search_digest
+from nasctl.specs import Metric, SearchSpec, search_digest
 from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord
 from nasctl.training.loop import copied
 
-__all__ = ["Found", "alone", "search"]
+__all__ = ["Found", "search"]
 
 
 @dataclass(frozen=True)
@@ -189,21 +190,6 @@ def _record(spec: SearchSpec, parts: _Parts, progress: Progress, pool: _Pool, *,
         versions={"python": platform.python_version(), "torch": torch.__version__, "nasctl": nasctl.__version__},
         history=progress.history,
         found=tuple(_cell(parts.space, each) for each in pool.drawn),
-    )
-
-
-def alone(spec: SearchSpec, cell: str) -> RunSpec:
-    """The run that trains this cell on its own with the search's hyperparameters."""
-    return RunSpec(
-        kind="run",
-        data=spec.data,
-        metric=spec.metric,
-        embedding=spec.embedding,
-        model=spec.model,
-        layers=tuple(LayerSpec(cell, width) for width in spec.hidden),
-        training=spec.training,
-        precision=spec.precision,
-        result_version=spec.result_version,
     )
 
 

@@ -15,7 +15,7 @@ from nasctl.specs import SearchSpec
 
 def examined(spec: SearchSpec, controller: Controller, judge: Judge) -> Examined:
     """`spec.found.examined` samples of the controller as it is, as it began, and of uniform draws; duplicates stay."""
-    begun = Controller(controller.space, spec.strategy.controller, spec.training.seed)
+    begun = Controller(controller.space, controller.spec, spec.training.seed)
     return Examined(
         version=1,
         space=spec.space,

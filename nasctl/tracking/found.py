@@ -21,7 +21,8 @@ from nasctl.tracking.records import TrialEntry
 FOLDER = "searches"
 POOL, SAMPLES = "pool.json", "samples.json"
 FILES = ("config.yaml", POOL, SAMPLES, "best.safetensors", RECORD)
-"""What a tracker gets, where it is there: a search that has diverged at once has neither samples nor weights."""
+"""What a tracker gets, where it is there: a search that has diverged at once has neither samples nor weights, nor has
+one that trained each cell alone."""
 
 FoundSearch: TypeAlias = KeptRun
 """A search that is over: `entry.record.found` are its cells."""

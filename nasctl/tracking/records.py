@@ -44,7 +44,8 @@ class EpochRecord:
 class FoundCell:
     """A cell that a search found: its code, text and digest, how likely it was drawn, and its dev score.
 
-    The score is that of the metric under the shared weights; `log_probability` is natural.
+    The score is that of the metric under the shared weights, or alone where each was trained alone; `log_probability`
+    is natural.
     """
 
     code: str
@@ -65,6 +66,9 @@ class RunRecord:
     "lstm" for an LSTM. `counts` holds what must not be silent: `constant_predictions`, how often the run was `resumed`,
     and of an evaluation how many rows it predicted (`dev_rows`, `test_rows`). `versions` are tags (python, torch,
     nasctl), no part of any identity. `found` is the pool that a search ends with, empty for everything else.
+
+    Of a search that trained each of its cells alone an epoch is a cell, `counts` has its `trials`, and the rest is that
+    of the best one.
     """
 
     digest: str
@@ -165,6 +169,11 @@ class Tracker(Protocol):
 
     def trials(self, study_id: str) -> Mapping[int, str]:
         """Trial number -> run id of every child of a study that was logged to its end."""
+
+
+def trained_alone(search: RunRecord) -> bool:
+    """Whether the scores of a search's cells are those of each trained alone, not those of shared weights."""
+    return "trials" in search.counts
 
 
 def flat_metrics(record: RunRecord) -> dict[str, float]:

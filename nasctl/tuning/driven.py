@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from nasctl import faults
 from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError
-from nasctl.specs import RUN, StudySpec, study_identity
+from nasctl.specs import RUN, SEARCH, SearchSpec, StudySpec, study_identity
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.tracking.tags import label_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
@@ -42,7 +42,8 @@ class StudyOrder:
     """A study to be driven. `config` is its configuration in YAML, kept beside it; `options` are the no-op job's.
 
     `command` is how it was asked for, None where nobody typed anything. With `retry`, trials that have failed are asked
-    for again before any new one.
+    for again before any new one. With `search` the trials are those of that search: none is tested, no weights are
+    kept.
     """
 
     spec: StudySpec
@@ -51,6 +52,12 @@ class StudyOrder:
     options: Mapping[str, Any] = field(default_factory=dict)
     command: Command | None = None
     retry: bool = False
+    search: SearchSpec | None = None
+
+    @property
+    def identity(self) -> Any:
+        """What is written down that it is."""
+        return study_identity(self.spec) if self.search is None else SEARCH.dump_python(self.search, mode="json")
 
     @property
     def room_bytes(self) -> int:
@@ -113,10 +120,10 @@ class DrivenStudy:
     def begin(self) -> Iterator[Event]:
         """Write down what the study is, remove what an earlier scheduler left, and tell how far it is."""
         trials, best = self.trials, self.trials.best
-        self._folder.describe(study_identity(self.spec), self.order.config, self.order.command)
+        self._folder.describe(self.order.identity, self.order.config, self.order.command)
         if self.order.retry:
             self._pending.extend(trials.ask_failed_again())
-        needed = [asked.number for asked in self._pending] + ([best.number] if best else [])
+        needed = [asked.number for asked in self._pending] + ([best.number] if best and not self.order.search else [])
         self._folder.clear_all_but([str(number) for number in needed])
         if self._writer is not None:
             self._writer.begin(self._log)
@@ -210,7 +217,7 @@ class DrivenStudy:
                     "was it first trained on another device, or with other versions? study.name=OTHER starts anew",
                 )
         better = task.purpose == "trial" and self.trials.would_be_best(task.number, settled(record))
-        if weights and (better or task.purpose == "again"):
+        if weights and self.order.search is None and (better or task.purpose == "again"):
             return Keep(job.job, job.attempt, str(self._folder.trial_checkpoint(task.number)))
         return Drop(job.job, job.attempt)
 
@@ -298,7 +305,7 @@ class DrivenStudy:
                 study.resume(waiting)
         if self._writer is not None:
             self._writer.trial(self._log, tracked(trial, self.spec))
-        record, totals = named(trial.record, self.spec.pool, trial.asked.params), trials.totals
+        record, totals = tracked(trial, self.spec).record, trials.totals
         yield TrialEnded(self.name, number, slot, record, trial.duplicate_of, totals.trials, totals.failed)
         if best:
             yield BestChanged(self.name, number, trial.record.value)
@@ -309,6 +316,9 @@ class DrivenStudy:
         """Once enough trials have finished: evaluate the best one, train it again before, or end."""
         trials, best = self.trials, self.trials.best
         if self.ended or trials.totals.trials < self.spec.trials or self._out or self._late is not None:
+            return
+        if self.order.search is not None:
+            yield self._end(None)
             return
         if best is None:
             yield Warned(f"every trial of {self.name} was pruned: there is nothing to evaluate")

@@ -79,16 +79,8 @@ class DrivenSearch:
         self._folder, self._writer = folder, writer
         self._identity = SEARCH.dump_python(self.spec, mode="json")
         self._digest = search_digest(self.spec)
-        stored = folder.identity()
-        self._begun = stored is not None
-        if stored is not None:
-            check_identity("search", self.name, stored, self._identity)
-        self._found = read_search(folder.path)
-        if self._found is not None and self._found.entry.record.digest != self._digest:
-            raise StateMismatchError(
-                f"what {self.name} found is of the search {self._found.entry.record.digest}, not of {self._digest}",
-                "search.name=OTHER starts another search",
-            )
+        self._begun = folder.identity() is not None
+        self._found = found_before(folder, self.spec)
         self._labels = order.labels
         self._out, self._epoch, self._failed = False, 0, 0
         self.failures: Sequence[str] = ()
@@ -199,6 +191,23 @@ class DrivenSearch:
 
     def leave(self, state: Literal["interrupted", "failed"]) -> None:
         """Nothing is to be told: its folder has no record, so that it goes on another time."""
+
+
+def found_before(folder: DrivenFolder, spec: SearchSpec) -> FoundSearch | None:
+    """What the search has found, if it is over.
+
+    Raises StateMismatchError if its name is that of a search with another identity, or what is there cannot be read.
+    """
+    stored = folder.identity()
+    if stored is not None:
+        check_identity("search", folder.name, stored, SEARCH.dump_python(spec, mode="json"))
+    found, digest = read_search(folder.path), search_digest(spec)
+    if found is not None and found.entry.record.digest != digest:
+        raise StateMismatchError(
+            f"what {folder.name} found is of the search {found.entry.record.digest}, not of {digest}",
+            "search.name=OTHER starts another search",
+        )
+    return found
 
 
 def search_parameters(spec: SearchSpec) -> dict[str, Value]:

@@ -11,7 +11,7 @@ from nasctl.specs import ARCHITECTURE, Pool, StudySpec, Value, cells_recorded
 from nasctl.tracking.records import EpochRecord, RunRecord, TrialEntry, flat_metrics
 from nasctl.tracking.tags import ATTEMPTS, BEST_TRIAL, DUPLICATE_OF, label_tags, record_tags
 from nasctl.tracking.totals import StudyTotals
-from nasctl.tuning.trials import Asked, Best, Ended
+from nasctl.tuning.trials import Asked, Best, Ended, pool_of
 
 
 def settled(record: RunRecord) -> RunRecord:
@@ -75,7 +75,8 @@ def tracked(trial: Ended, spec: StudySpec) -> TrialEntry:
     if trial.duplicate_of is not None:
         tags[DUPLICATE_OF] = trial.duplicate_of
     params = trial.asked.params
-    return TrialEntry(trial.asked.number, dict(params), named(trial.record, spec.pool, params), tags, trial.at)
+    record = named(trial.record, pool_of(spec, params), params)
+    return TrialEntry(trial.asked.number, dict(params), record, tags, trial.at)
 
 
 def study_ended(

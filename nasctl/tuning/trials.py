@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from typing import Any
 
+from nasctl.cells.spelling import spelled
 from nasctl.data.metrics import METRICS
 from nasctl.errors import StateMismatchError
-from nasctl.specs import Metric, RunSpec, StudySpec, Value, run_digest, with_values
+from nasctl.spaces import space_named
+from nasctl.spaces.base import Code, code_text
+from nasctl.specs import (
+    ARCHITECTURE,
+    CHOICE,
+    Metric,
+    Pool,
+    PoolCell,
+    RunSpec,
+    StudySpec,
+    Value,
+    run_digest,
+    with_values,
+)
 from nasctl.tracking.records import COUNTED_STATES, FINAL_STATES, RunRecord
 from nasctl.tracking.totals import StudyTotals
 
@@ -59,8 +74,33 @@ class Ended:
 
 def asked_trial(study: StudySpec, number: int, params: Mapping[str, Value], failures: Sequence[Failure] = ()) -> Asked:
     """The trial of a study that has these parameters."""
-    made = with_values(study.run, params, study.pool)
+    pool, values = pool_of(study, params), dict(params)
+    if study.proposals is not None:
+        code = code_in(params)
+        values = {name: value for name, value in params.items() if name not in code_params(code)}
+        values[ARCHITECTURE] = code_text(code)
+    made = with_values(study.run, values, pool)
     return Asked(number, dict(params), made, run_digest(made), tuple(failures))
+
+
+def pool_of(study: StudySpec, params: Mapping[str, Value]) -> Pool | None:
+    """The cells that a trial with these parameters chooses from: that alone which was proposed, or the study's."""
+    if study.proposals is None:
+        return study.pool
+    code, asked = code_in(params), study.proposals.space
+    cell = spelled(space_named(asked.name, nodes=asked.nodes).decode(code))
+    return Pool(tuple(range(1, len(study.run.layers) + 1)), (PoolCell(code_text(code), cell),))
+
+
+def code_params(code: Code) -> dict[str, str]:
+    """A proposed cell as parameters: `choice_1`, `choice_2`..."""
+    return {f"{CHOICE}_{place}": option for place, option in enumerate(code, 1)}
+
+
+def code_in(params: Mapping[str, Value]) -> Code:
+    """The cell that these parameters were proposed with."""
+    names = takewhile(params.__contains__, (f"{CHOICE}_{place}" for place in count(1)))
+    return tuple(str(params[name]) for name in names)
 
 
 @dataclass(frozen=True)

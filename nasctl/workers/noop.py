@@ -5,6 +5,7 @@ It takes the spec of a run or a search and sleeps instead of training; torch is 
 seconds   how long it takes, shared by the epochs (0)
 epochs    how many epochs it tells (1); a search tells as many as its spec allows
 value     its result; without one, a smooth function of the spec's hyperparameters with a single maximum
+levels    how many results there are: then that of a run follows from its first cell alone
 faults    {job id: {"kind": ..., "attempts": n}}: what goes wrong in the first n attempts (1) of a job
 """
 
@@ -56,7 +57,9 @@ def _run(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, bool |
     With a checkpoint to evaluate, raises ValueError unless it is that of `spec`, and leaves one prediction per split.
     """
     began = time.monotonic()
-    value = float(job.options.get("value", _peak(spec)))
+    value = float(
+        job.options.get("value", _level(spec, levels) if (levels := job.options.get("levels")) else _peak(spec))
+    )
     counts = {"constant_predictions": 0}
     if job.weights is not None:
         if Path(job.weights).read_text("utf-8") != checkpoint(spec):
@@ -172,6 +175,11 @@ def _peak(spec: RunSpec) -> float:
     rates = (*spec.training.dropout, *spec.training.variational_dropout)
     distance = (math.log10(spec.training.learning_rate) + 3.0) ** 2 + sum((rate - 0.4) ** 2 for rate in rates)
     return 1.0 / (1.0 + distance)
+
+
+def _level(spec: RunSpec, levels: int) -> float:
+    """One of so many in [0, 1), by the run's first cell."""
+    return int(levels * stream(0, spec.layers[0].cell).random()) / levels
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------

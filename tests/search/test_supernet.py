@@ -13,8 +13,8 @@ from nasctl.cells.spelling import spelled
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.data.metrics import pearson
 from nasctl.errors import UsageError
+from nasctl.experiments.alone import alone
 from nasctl.experiments.run import Workplace, build
-from nasctl.experiments.search import alone
 from nasctl.rng import stream
 from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces.base import sample

@@ -28,10 +28,24 @@ from nasctl.data.metrics import METRICS
 from nasctl.errors import MachineError
 from nasctl.rng import stream_seed
 from nasctl.samplers import HyperbandPruner, MedianPruner, NoPruner, PrunerSpec, RandomSampler, SamplerSpec
-from nasctl.specs import STUDY, Choice, Domain, FloatRange, StudySpec, study_identity
+from nasctl.search.proposers import Tried, proposer
+from nasctl.spaces import space_named
+from nasctl.specs import CHOICE, STUDY, Choice, Domain, FloatRange, StudySpec, Value, study_identity
 from nasctl.tracking.records import FINAL_STATES, RECORD, RunRecord
 from nasctl.tuning.study.store import StudyStore, database_errors, read_ended, state_and_values
-from nasctl.tuning.trials import NOTHING, Asked, Best, Ended, Failure, asked_trial, check_identity, counted, is_better
+from nasctl.tuning.trials import (
+    NOTHING,
+    Asked,
+    Best,
+    Ended,
+    Failure,
+    asked_trial,
+    check_identity,
+    code_in,
+    code_params,
+    counted,
+    is_better,
+)
 
 
 class TrialStore:
@@ -47,6 +61,13 @@ class TrialStore:
         maximize = METRICS[spec.run.metric].direction == "maximize"
         self._direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         self._distributions = {name: _distribution(domain) for name, domain in spec.space}
+        self._drawn = dict(self._distributions)  # by the sampler; the others are a proposed cell's choices
+        self._proposer, self._tried = None, list[Tried]()
+        if spec.proposals is not None:
+            self._proposer = proposer(spec.proposals, spec.run.metric)
+            steps = space_named(spec.proposals.space.name, nodes=spec.proposals.space.nodes).steps()
+            for place, step in enumerate(steps, 1):
+                self._distributions[f"{CHOICE}_{place}"] = CategoricalDistribution(step.options)
         self._distribution_texts = {name: distribution_to_json(each) for name, each in self._distributions.items()}
         self._memory = InMemoryStorage()
         self._pruner = _pruner(spec.pruner)
@@ -71,12 +92,14 @@ class TrialStore:
         """A new trial, durable before it is returned."""
         number = len(self._ids)
         seed = stream_seed(self.spec.sampler.seed, "ask", number) % 2**32
-        self._mirror.sampler = _sampler(self.spec.sampler, self._distributions, seed)
-        if number < len(self.spec.enqueued):
-            self._mirror.enqueue_trial(self.spec.enqueued[number])
-        drawn = self._mirror.ask(fixed_distributions=self._distributions).params
-        params = {name: drawn[name] for name, _ in self.spec.space}
-        asked = asked_trial(self.spec, number, params)
+        self._mirror.sampler = _sampler(self.spec.sampler, self._drawn, seed)
+        proposed = {} if self._proposer is None else code_params(self._proposer.propose(self._tried))
+        given = proposed | (dict(self.spec.enqueued[number]) if number < len(self.spec.enqueued) else {})
+        if given:
+            self._mirror.enqueue_trial(given)
+        distributions = self._drawn | {name: self._distributions[name] for name in proposed}
+        drawn = self._mirror.ask(fixed_distributions=distributions).params
+        asked = asked_trial(self.spec, number, {name: drawn[name] for name in distributions})
         self._insert(asked)
         return asked
 
@@ -105,11 +128,17 @@ class TrialStore:
                 "distribution_json": self._distribution_texts[name],
             }
             for name, distribution in self._distributions.items()
+            if name in params
         ]
         faults.reach("asking")
         self._ids.append(self._store.insert_running(self._id, asked, internal, retry_of))
-        self.outcomes.append(None)
+        self._note_asked(params)
         faults.reach("asked")
+
+    def _note_asked(self, params: Mapping[str, Value]) -> None:
+        self.outcomes.append(None)
+        if self._proposer is not None:
+            self._tried.append(Tried(code_in(params), None))
 
     def note_failure(self, asked: Asked, failure: Failure) -> Asked:
         """Record that an attempt came to nothing."""
@@ -195,7 +224,7 @@ class TrialStore:
             if trial.number != len(self._ids):
                 raise MachineError(f"the study {self.spec.name} has no trial {len(self._ids)}", "restore its database")
             self._ids.append(trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
-            self.outcomes.append(None)
+            self._note_asked(trial.params)
             self._copy(trial)
             for epoch, score in trial.intermediate_values.items():  # what a pruner has seen of it
                 self._memory.set_trial_intermediate_value(trial.number, epoch, score)
@@ -212,14 +241,17 @@ class TrialStore:
         """A trial with these parameters, in memory."""
         copy = self._memory.create_new_trial(self._mirror._study_id)  # noqa: SLF001 - Optuna has no public name for it
         for name, distribution in self._distributions.items():  # shared, where a copied trial would have its own
-            value = distribution.to_internal_repr(trial.params[name])
-            self._memory.set_trial_param(copy, name, value, distribution)
+            if name in trial.params:
+                value = distribution.to_internal_repr(trial.params[name])
+                self._memory.set_trial_param(copy, name, value, distribution)
 
     def _count(self, trial: Ended) -> None:
         """Let a trial's end count in memory; the trials of the copy are numbered as those of the store."""
         number = trial.asked.number
         self._memory.set_trial_state_values(number, *state_and_values(trial))
         self.outcomes[number] = trial.counts
+        if self._proposer is not None and trial.known:
+            self._tried[number] = replace(self._tried[number], value=trial.record.value)
         self.totals = counted(self.totals, trial)
         if self.would_be_best(number, trial.record):
             self.best = Best(number, trial.record.value)

@@ -164,7 +164,7 @@ class StudyStore:
         return read_ended(STUDY.validate_json(json.dumps(spec)), trial)
 
     def progress(self) -> tuple[StudyProgress, ...]:
-        """How far every study of the store is, in the order in which they were begun."""
+        """How far every study of the store is, in the order in which they were begun; searches are none."""
         trial, value = models.TrialModel, models.TrialValueModel
         query = (
             sqlalchemy.select(
@@ -181,7 +181,8 @@ class StudyStore:
             studies = self.rdb.get_all_studies()
             with self.rdb.engine.connect() as connection:
                 rows = {(id_, state): (count, high, low) for id_, state, count, high, low in connection.execute(query)}
-        return tuple(_progress(study, rows) for study in studies if "spec" in study.user_attrs)
+        known = (study for study in studies if "spec" in study.user_attrs)
+        return tuple(_progress(study, rows) for study in known if not study.user_attrs["spec"].get("proposals"))
 
 
 def _progress(study: Any, rows: Mapping[tuple[int, TrialState], tuple[int, float, float]]) -> StudyProgress:
