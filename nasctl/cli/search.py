@@ -15,7 +15,6 @@ import click
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
-from nasctl.cli.progress import shown_score
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
@@ -266,7 +265,8 @@ def _check_reward(settings: Settings, corpus: Corpus) -> None:
 
 def _show(name: str, record: RunRecord, asked: Asked, *, as_json: bool) -> None:
     """A search's cells: a JSON object, or a table, and what to do with them."""
-    from nasctl.tracking.records import trained_alone  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.progress import shown_score  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tracking.records import trained_alone  # noqa: PLC0415 - as above
 
     if as_json:
         cells = [{"code": cell.code, "cell": cell.cell, "score": cell.score} for cell in record.found]

@@ -69,8 +69,8 @@ def _tracker(stores: Stores) -> Tracker:
 
 
 def _shown(tracker: Tracker) -> Mapping[str, Mapping[str, Any]]:
-    """What tables are made of, by study; where the predictions lie is no part of what follows from the runs."""
+    """What tables are made of, by study; where its predictions lie, and what its search took, follows from no trial."""
     from nasctl.reports.results import read_results  # noqa: PLC0415 - --help need not pay for it
 
     results = (asdict(result) for result in read_results(tracker, ("study",)))
-    return {result["name"]: {**result, "predictions": None} for result in results}
+    return {result["name"]: {**result, "predictions": None, "search_seconds": None} for result in results}

@@ -3,6 +3,11 @@
 A proposer has no memory: what it proposes next follows from the cells that were proposed before it, by number, and from
 what is known of each. The studies' store keeps just that. A search that was killed therefore goes on with the very
 proposals that it would have made, and no strategy has a state to write down, to restore, or to get wrong.
+
+Another strategy is one file: a class made as `PROPOSERS` says, with `propose`, whose chance comes from
+`stream(seed, NAME, len(tried))`; then its settings, with a `trials`, in strategies.py, its row here, and
+conf/search/NAME.yaml. tests/contracts/test_proposers.py then runs over it; tests/evolution.py is one that learns. What
+became of earlier cells depends on which worker was faster, unless deterministic=true proposes them in groups of eight.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from nasctl.tracking.found import FoundSearch, keep_search
 from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord, TrialEntry
 from nasctl.tracking.tags import label_tags
 from nasctl.tuning.driven import DrivenStudy, StudyOrder
-from nasctl.tuning.driven_search import JOB, found_before, search_parameters
+from nasctl.tuning.driven_search import JOB, first_labels, found_before, search_parameters
 from nasctl.tuning.events import Event, SearchEnded, StudyEnded
 from nasctl.tuning.folders import Command, DrivenFolder
 from nasctl.tuning.study import TrialStore
@@ -108,6 +108,7 @@ class DrivenProposals:
         self.order, self.name = order, order.name
         self._trials, self._folder, self._writer, self._found = trials, folder, around.writer, found
         self._study = DrivenStudy(order.study, trials, folder, around.known, None)
+        self._labels = order.labels
         self._slot: int | None = None
         self.ended = False
 
@@ -129,6 +130,7 @@ class DrivenProposals:
     def begin(self) -> Iterator[Event]:
         """Write down what it is and remove what an earlier scheduler left; one that is over has ended again."""
         if self._found is None:
+            self._labels = first_labels(self._folder, self.order.labels)
             yield from self._until_pool(self._study.begin())
             return
         self._folder.clear_all_but([])
@@ -184,7 +186,7 @@ class DrivenProposals:
                 JOB,
                 search_parameters(self.order.spec),
                 pool_record(self.order.spec, ended),
-                label_tags(self.order.labels),
+                label_tags(self._labels),
                 time.time(),
             )
             faults.reach("search-files")

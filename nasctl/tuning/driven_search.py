@@ -102,10 +102,7 @@ class DrivenSearch:
             self._folder.clear_all_but([])
             yield self._end(self._found, None)
             return
-        if self._begun:
-            self._labels = self._folder.labels() or self.order.labels
-        else:
-            self._folder.label(self.order.labels)  # first: what is begun has labels
+        self._labels = first_labels(self._folder, self.order.labels)
         self._folder.describe(self._identity, self.order.config, self.order.command)
         self._folder.clear_all_but([str(JOB)])
         yield SearchStarted(self.name, self.spec.training.epochs, self._begun)
@@ -208,6 +205,14 @@ def found_before(folder: DrivenFolder, spec: SearchSpec) -> FoundSearch | None:
             "search.name=OTHER starts another search",
         )
     return found
+
+
+def first_labels(folder: DrivenFolder, labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Those that the search was begun with; these, if that is now."""
+    if folder.identity() is not None:
+        return folder.labels() or labels
+    folder.label(labels)  # first: what is begun has labels
+    return labels
 
 
 def search_parameters(spec: SearchSpec) -> dict[str, Value]:

@@ -19,8 +19,8 @@ def test_a_search_trains_each_cell_alone_and_a_study_takes_the_best(nasctl, stor
     result = nasctl("search", *RANDOM)
     assert result.exit_code == 0, result.stderr
     assert f"{NAME}: finished, the best of 4 cells is number" in result.stdout
-    assert "scores are those of each cell, trained alone" in result.stderr
-    assert "cell=searched cell.search=random" in result.stderr
+    assert "These scores are those of each cell, trained alone" in result.stderr
+    assert "cell=searched cell.nodes=4 cell.search=random" in result.stderr
     assert "2 cells found, the best with pearson" in result.stderr
     (kept,) = found(store)
     record = kept.entry.record

@@ -91,10 +91,10 @@ def test_it_ends_with_the_best_of_its_cells(tmp_path):
     ]
     folder = tmp_path / "searches" / "f"
     assert {path.name for path in folder.iterdir() if path.is_file()} == {
-        *("config.yaml", "identity.json", "lock", "pool.json", "record.json")
+        *("config.yaml", "identity.json", "labels.json", "lock", "pool.json", "record.json")
     }
     assert list(folder.glob("scratch/*")) == []
-    assert SEARCH.validate_json((folder / "identity.json").read_text()) == spec == pinned(tmp_path, "f")
+    assert SEARCH.validate_json((folder / "identity.json").read_text()) == spec == pinned(tmp_path, "f")[0]
     assert len(json.loads((folder / "pool.json").read_text())) == 4
     assert not (tmp_path / "studies" / "f").exists()
     (run,) = tracker.runs()
