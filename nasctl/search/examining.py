@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from nasctl.compiler.streams import Streams
 from nasctl.rng import stream
 from nasctl.search.controller import Controller
-from nasctl.search.samples import Examined, SampledCell
+from nasctl.search.samples import Examined, Policy, SampledCell
 from nasctl.search.supernet import Judge
 from nasctl.spaces.base import code_text, log_probability, sample
 from nasctl.specs import SearchSpec
 
 
 def examined(spec: SearchSpec, controller: Controller, judge: Judge) -> Examined:
-    """`spec.found.examined` samples of the controller as it is, as it began, and of uniform draws; duplicates stay."""
+    """`spec.found.examined` samples of the controller as it is, as it began, and of uniform draws; duplicates stay.
+
+    A controller that was never trained is the one that began, and no second policy.
+    """
     begun = Controller(controller.space, controller.spec, spec.training.seed)
-    return Examined(
-        version=1,
-        space=spec.space,
-        metric=spec.metric,
-        policies={
-            "untrained": tuple(_sampled(begun, spec, "untrained", judge)),
-            "trained": tuple(_sampled(controller, spec, "trained", judge)),
-            "uniform": tuple(_uniform(spec, judge)),
-        },
-    )
+    policies: dict[Policy, tuple[SampledCell, ...]] = {"untrained": tuple(_sampled(begun, spec, "untrained", judge))}
+    if not all(map(torch.equal, controller.parameters(), begun.parameters())):
+        policies["trained"] = tuple(_sampled(controller, spec, "trained", judge))
+    policies["uniform"] = tuple(_uniform(spec, judge))
+    return Examined(version=1, space=spec.space, metric=spec.metric, policies=policies)
 
 
-def _sampled(controller: Controller, spec: SearchSpec, policy: str, judge: Judge) -> Iterator[SampledCell]:
+def _sampled(controller: Controller, spec: SearchSpec, policy: Policy, judge: Judge) -> Iterator[SampledCell]:
     if not spec.found.examined:
         return
     draws = Streams(spec.training.seed, "cpu", ("examined",)).of(policy)

@@ -60,6 +60,7 @@ def test_a_search_ends_with_a_pool_of_distinct_cells(tmp_path, model, strategy):
     assert all(code_of(each.code, space) for each in record.found)
     assert all(-1.0 <= each.score <= 1.0 and each.log_probability < 0.0 for each in record.found)
     assert {len(each) for each in found.examined.policies.values()} == {5}
+    assert ("trained" in found.examined.policies) == (strategy.name == "enas")
     assert 0.0 <= told[-1].search["new"] <= told[0].search["new"] <= 1.0
     assert RECORD.validate_json(RECORD.dump_json(record)) == record
     assert {name.partition("/")[0] for name in found.weights} == {"child", "controller"}
