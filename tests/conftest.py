@@ -100,16 +100,21 @@ def empty_home() -> Iterator[None]:
     assert not written, f"written into HOME: {', '.join(map(str, written))}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def on_term() -> Any:
+    """What SIGTERM does before any test."""
+    return signal.getsignal(signal.SIGTERM)
+
+
 @pytest.fixture(autouse=True)
-def own_process() -> Iterator[None]:
-    """A command that runs inside a test sets levels of logging and handlers of signals: no other test shall notice."""
-    ours, level, on_term = (
-        logging.getLogger("nasctl"),
-        logging.getLogger("nasctl").level,
-        signal.getsignal(signal.SIGTERM),
-    )
+def own_process(on_term: Any) -> Iterator[None]:
+    """A command that runs inside a test, or for several, sets levels of logging and handlers of signals.
+
+    No other test shall notice.
+    """
+    logging.getLogger("nasctl").setLevel(logging.NOTSET)
     yield
-    ours.setLevel(level)
+    logging.getLogger("nasctl").setLevel(logging.NOTSET)
     signal.signal(signal.SIGTERM, on_term)
     for handler in [each for each in logging.root.handlers if type(each) is logging.StreamHandler]:
         logging.root.removeHandler(handler)

@@ -54,7 +54,7 @@ def _widths(command: Any) -> Any:
 
 @click.group(cls=ExampleGroup, examples=EXAMPLES, commands=[bench])
 def cell() -> None:
-    """Recurrent cells: which there are, what one is, use it elsewhere.
+    """Recurrent cells: list them, look at one, use it elsewhere.
 
     A cell is said by its name in the library, by an ENAS code, or by a file that holds it as JSON or as text.
     """

@@ -36,7 +36,7 @@ nasctl stop sick-glove-blm-L --now       they are taken up again later
 @click.option("--conf", "conf_dirs", multiple=True, metavar="DIR", help="A folder of your own groups.")
 @click.option("--now", is_flag=True, help="Do not wait for the running trials: they are taken up again.")
 def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, now: bool) -> None:
-    """Stop the command that drives a study or search, as Ctrl-C would.
+    """Stop what drives a study or a search, as Ctrl-C would.
 
     It waits until that has stopped, a search after its epoch. With --now, as a second Ctrl-C would. Whatever else that
     command drives stops, too. Nothing that has finished is lost; `nasctl resume STUDY` goes on.
