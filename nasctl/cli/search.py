@@ -64,7 +64,7 @@ def search(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Find a pool of cells: by shared weights, or each trained alone.
+    """Find a pool of cells, with shared weights or each alone.
 
     The hyperparameters are those of the best LSTM in the store, but for what search.training and the command line say.
     Afterwards `nasctl tune cell=searched` chooses from the pool. Ctrl-C stops cleanly, and the same command goes on.
