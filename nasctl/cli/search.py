@@ -122,7 +122,8 @@ def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked
     start = start_of(settings, stores, typed)
     whole = composition((*start.overrides, *typed), tuple(map(Path, conf_dirs)))
     command = Command("search", typed, conf_dirs, str(Path.cwd()))
-    return Asked(whole.settings, start, stores, command), whole
+    nothing_tuned = replace(whole.settings.study, space={})  # or the sweep's widest layers would be counted as needed
+    return Asked(replace(whole.settings, study=nothing_tuned), start, stores, command), whole
 
 
 def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from nasctl.cli.paper import paper_hyperparameters
 from nasctl.data.metrics import METRICS
 from nasctl.errors import NasctlError, UsageError
 from nasctl.models import MODELS
-from nasctl.specs import RunSpec
+from nasctl.specs import TrainingSpec
 
 if TYPE_CHECKING:
     from nasctl.cli.stores import Stores
@@ -64,8 +64,11 @@ def _best(settings: Settings, stores: Stores) -> Source:
     begun = pinned(stores.root, search_name(settings))
     if begun is not None:
         spec, whose = begun
-        taken = {name: getattr(spec.training, name) for name in _TAKEN} | {"hidden": spec.hidden}
-        return taken, f"as it was begun ({whose})" if whose else "as it was begun", spec.data
+        return (
+            _values(spec.training, spec.hidden),
+            f"as it was begun ({whose})" if whose else "as it was begun",
+            spec.data,
+        )
     looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
     tuned = [(look, best) for look, best in looks if best is not None]
     if not tuned:
@@ -74,10 +77,11 @@ def _best(settings: Settings, stores: Stores) -> Source:
             f"no LSTM study of {asked} is in {stores.root}, whose best hyperparameters the search could take",
             f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training",
         )
-    sign = 1.0 if METRICS[tuned[0][0].spec.run.metric].direction == "maximize" else -1.0
+    sign = METRICS[tuned[0][0].spec.run.metric].sign
     look, best = max(tuned, key=lambda each: sign * each[1].value)
     run = look.ended[best.number].asked.run
-    return _values(run), f"{look.spec.name}, trial {best.number}", run.data
+    widths = [layer.hidden for layer in run.layers]
+    return _values(run.training, widths), f"{look.spec.name}, trial {best.number}", run.data
 
 
 def _paper(settings: Settings, _: Stores) -> Source:
@@ -128,9 +132,8 @@ def _lstm_studies(settings: Settings, stores: Stores) -> Iterator[Look]:
                 yield look
 
 
-def _values(run: RunSpec) -> dict[str, Any]:
-    values = {name: getattr(run.training, name) for name in _TAKEN}
-    return values | {"hidden": [layer.hidden for layer in run.layers]}
+def _values(training: TrainingSpec, widths: Sequence[int]) -> dict[str, Any]:
+    return {name: getattr(training, name) for name in _TAKEN} | {"hidden": widths}
 
 
 def _lower(settings: Settings, values: dict[str, Any]) -> bool:

@@ -40,6 +40,11 @@ class Metric:
     scale: float
     function: Callable[[Array, Array], float]
 
+    @property
+    def sign(self) -> float:
+        """What a score is multiplied by so that higher is better."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
 
 def is_constant(predicted: Array) -> bool:
     """Whether all predictions are one value, up to float32 rounding; one prediction alone is constant."""

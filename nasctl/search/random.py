@@ -45,7 +45,7 @@ class RandomSharing:
         for code in self.draw(looked, "pool"):
             candidates.setdefault(distinct(code), code)
         scored = [Drawn(code, log_probability(self._space, code), judge.score(code)) for code in candidates.values()]
-        sign = 1.0 if METRICS[self._metric].direction == "maximize" else -1.0
+        sign = METRICS[self._metric].sign
         return heapq.nlargest(count, scored, key=lambda each: sign * each.score), looked
 
     def memory(self) -> Memory:

@@ -84,7 +84,7 @@ def search(
         restore(optimiser, state.moments)
         strategy.remember(state.memory)
     streams = Streams(spec.seed, device, ("dropout",))
-    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    sign = METRICS[metric].sign
     batches = len(training_batches(train, spec.batch_size, spec.seed, 1))
     steps = batches if child_steps is None else min(child_steps, batches)
     for number in range(done + 1, spec.epochs + 1):

@@ -50,7 +50,7 @@ class Judge:
         model.eval()
         found = answers(model, self.dev, rows, task=self._task, device=self._device, masks=masks)
         value = self._of(found, self.dev.labels[rows])
-        return value if METRICS[self._metric].direction == "maximize" else -value
+        return METRICS[self._metric].sign * value
 
     def _of(self, predicted: Array, gold: Array) -> float:
         if not np.isfinite(predicted).all():

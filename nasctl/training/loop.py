@@ -93,7 +93,7 @@ def fit(
         model.load_state_dict(state.weights)
         restore(optimiser, state.moments)
     streams = Streams(spec.seed, device, ("dropout",))
-    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    sign = METRICS[metric].sign
     for number in range(done + 1, spec.epochs + 1):
         if number - 1 - best_epoch >= spec.patience:
             return

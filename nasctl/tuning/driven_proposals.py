@@ -210,7 +210,7 @@ def pool_record(spec: SearchSpec, trials: Sequence[Ended]) -> RunRecord:
     Its pool has the best cells, the earlier of equal ones; a cell that has diverged is none.
     """
     counting = [trial for trial in trials if trial.counts]
-    sign = 1.0 if METRICS[spec.metric].direction == "maximize" else -1.0
+    sign = METRICS[spec.metric].sign
     finished = [trial for trial in counting if trial.record.state == "finished"]
     ranked = sorted(finished, key=lambda trial: (-sign * trial.record.value, trial.asked.number))
     cells: dict[object, FoundCell] = {}
