@@ -161,3 +161,13 @@ def test_a_name_is_of_one_search(nasctl, searched):
     (line,) = other.stderr.splitlines()[-1:]
     assert "demo-sick-svd-blm-enas was begun with other settings: judged" in line
     assert "search.name=OTHER" in line
+
+
+def test_a_search_needs_the_memory_of_its_own_layers(nasctl):
+    """Not that of the widest ones that a study of the same model may choose."""
+
+    def needed(width):
+        asked = ("search", "embedding=glove", "search.start=training", f"training.hidden=[{width}]")
+        return json.loads(nasctl(*asked, "--dry-run", "--json").stdout)["worker_memory"]
+
+    assert needed(8) < 0.6 * needed(600)
