@@ -16,21 +16,24 @@ from nasctl.specs import TrainingSpec
 if TYPE_CHECKING:
     from nasctl.cli.stores import Stores
     from nasctl.config.settings import Settings
+    from nasctl.specs import RunSpec
     from nasctl.tuning.look import Look
 
-__all__ = ["Start", "search_name", "start_of"]
+__all__ = ["Start", "best_lstm", "search_name", "start_of"]
 
 
 @dataclass(frozen=True)
 class Start:
     """What a search begins with: overrides, in words where they come from, and the data that they were tuned on.
 
-    `data` is a digest; None where nothing was tuned here.
+    `data` is a digest; None where nothing was tuned here. `lstm` is the trial that they are of, as `best_lstm` calls
+    it; "" if of none, or if the search was begun before.
     """
 
     overrides: tuple[str, ...]
     origin: str
     data: str | None
+    lstm: str
 
 
 def search_name(settings: Settings) -> str:
@@ -45,60 +48,80 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
     A search that was begun before keeps those it began with, whatever LSTM is the best by now. Raises UsageError where
     there is nothing to take them from.
     """
-    values, origin, data = _SOURCES[settings.search.start](settings, stores)
+    source = _SOURCES[settings.search.start](settings, stores)
+    values = {**source.values}
     values |= {name: value for name, value in asdict(settings.search.training).items() if value is not None}
     limited = settings.limits == "paper" and _lower(settings, values)
     taken = {text.partition("=")[0] for text in typed}
     keyed = {"seed" if name == "seed" else f"training.{name}": value for name, value in values.items()}
     overrides = tuple(f"{key}={_text(value)}" for key, value in keyed.items() if key not in taken)
-    return Start(overrides, f"{origin}, within the paper's limits" if limited else origin, data)
+    origin = f"{source.origin}, within the paper's limits" if limited else source.origin
+    return Start(overrides, origin, source.data, source.lstm)
 
 
-Source = tuple[dict[str, Any], str, str | None]
-"""Hyperparameters by their names under `training`, where they come from, and the digest of the data they fit."""
+@dataclass(frozen=True)
+class _Source:
+    """Hyperparameters by their names under `training`; the rest is as a Start has it."""
+
+    values: Mapping[str, Any]
+    origin: str
+    data: str | None = None
+    lstm: str = ""
 
 
-def _best(settings: Settings, stores: Stores) -> Source:
+def _best(settings: Settings, stores: Stores) -> _Source:
     from nasctl.tuning.driven_search import pinned  # noqa: PLC0415 - --help need not pay for it
 
     begun = pinned(stores.root, search_name(settings))
     if begun is not None:
         spec, whose = begun
-        return (
-            _values(spec.training, spec.hidden),
-            f"as it was begun ({whose})" if whose else "as it was begun",
-            spec.data,
-        )
-    looks = [(each, each.best) for each in _lstm_studies(settings, stores)]
-    tuned = [(look, best) for look, best in looks if best is not None]
-    if not tuned:
-        asked = f"dataset={settings.dataset.name} embedding={settings.embedding.name} model={settings.model.name}"
+        origin = f"as it was begun ({whose})" if whose else "as it was begun"
+        return _Source(_values(spec.training, spec.hidden), origin, spec.data)
+    wanted = {name: getattr(settings, name).name for name in _ALIKE}
+    found = best_lstm(stores, wanted)
+    if found is None:
+        asked = " ".join(f"{name}={value}" for name, value in wanted.items())
         raise UsageError(
             f"no LSTM study of {asked} is in {stores.root}, whose best hyperparameters the search could take",
             f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training",
         )
+    name, run = found
+    return _Source(_values(run.training, [layer.hidden for layer in run.layers]), name, run.data, lstm=name)
+
+
+_ALIKE = ("dataset", "embedding", "model")
+"""The labels that a search and the LSTM studies whose best it takes have in common."""
+
+
+def best_lstm(stores: Stores, labels: Mapping[str, str]) -> tuple[str, RunSpec] | None:
+    """The best trial, on dev, of all LSTM studies of the data set, the embedding and the model of these labels.
+
+    What it is called, and its run; None if there is none.
+    """
+    looks = [(look, look.best) for look in _lstm_studies(stores, {name: labels.get(name, "") for name in _ALIKE})]
+    tuned = [(look, best) for look, best in looks if best is not None]
+    if not tuned:
+        return None
     sign = METRICS[tuned[0][0].spec.run.metric].sign
     look, best = max(tuned, key=lambda each: sign * each[1].value)
-    run = look.ended[best.number].asked.run
-    widths = [layer.hidden for layer in run.layers]
-    return _values(run.training, widths), f"{look.spec.name}, trial {best.number}", run.data
+    return f"{look.spec.name}, trial {best.number}", look.ended[best.number].asked.run
 
 
-def _paper(settings: Settings, _: Stores) -> Source:
+def _paper(settings: Settings, _: Stores) -> _Source:
     contextual = settings.embedding.source in {"hub", "package"}
     letters = "L" * MODELS[settings.model.name].layers
     row = f"{settings.model.name}/{'bert' if contextual else 'glove'}/{letters}/{settings.dataset.name}"
     try:
-        return dict(paper_hyperparameters(row)), f"Table 5, {row}", None
+        return _Source(paper_hyperparameters(row), f"Table 5, {row}")
     except UsageError as error:
         raise UsageError(f"search.start=paper: {error}", "search.start=best or search.start=training") from error
 
 
-def _training(*_: object) -> Source:
-    return {}, "as under training", None
+def _training(*_: object) -> _Source:
+    return _Source({}, "as under training")
 
 
-_SOURCES: Mapping[str, Callable[[Settings, Stores], Source]] = {
+_SOURCES: Mapping[str, Callable[[Settings, Stores], _Source]] = {
     "best": _best,
     "paper": _paper,
     "training": _training,
@@ -112,15 +135,10 @@ _TAKEN = (
 """What a search takes of an LSTM's training, where `search.training` says nothing else."""
 
 
-def _lstm_studies(settings: Settings, stores: Stores) -> Iterator[Look]:
+def _lstm_studies(stores: Stores, labels: Mapping[str, str]) -> Iterator[Look]:
     from nasctl.tuning.look import look_at  # noqa: PLC0415 - optuna, which --help need not pay for
 
-    wanted = {
-        "dataset": settings.dataset.name,
-        "embedding": settings.embedding.name,
-        "model": settings.model.name,
-        "cell": "lstm",
-    }
+    wanted = {**labels, "cell": "lstm"}
     with opened_studies(stores) as (store, known):
         for study in known:
             assert store is not None  # noqa: S101 - it has this study

@@ -67,7 +67,7 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
     stopped = _show_studies(studies, stores, as_json=as_json)
     if studies and searches and not as_json:
         click.echo()
-    stopped += _show_searches(searches, as_json=as_json)
+    stopped += _show_searches(searches, _better(searches, stores), as_json=as_json)
     if names and not as_json:
         _show_cells(searches)
     if stopped and not as_json:
@@ -105,8 +105,22 @@ def _show_studies(studies: Sequence[StudyProgress], stores: Stores, *, as_json: 
     return stopped
 
 
-def _show_searches(searches: Sequence[SearchProgress], *, as_json: bool) -> list[str]:
-    """Tell of each search; the names of those that are stopped."""
+def _better(searches: Sequence[SearchProgress], stores: Stores) -> dict[str, str]:
+    """By the name of a search the LSTM trial that is the best by now, where it took those of another: it is stale."""
+    from nasctl.cli.starting import best_lstm  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.driven_search import LSTM  # noqa: PLC0415 - as above
+
+    found = {}
+    for search in searches:
+        if LSTM in search.labels:
+            best = best_lstm(stores, search.labels)
+            if best is not None and best[0] != search.labels[LSTM]:
+                found[search.name] = best[0]
+    return found
+
+
+def _show_searches(searches: Sequence[SearchProgress], better: dict[str, str], *, as_json: bool) -> list[str]:
+    """Tell of each search; the names of those that are stopped. `better` are the LSTMs of those that are stale."""
     rows = []
     for search in searches:
         record = None if search.found is None else search.found.entry.record
@@ -115,13 +129,19 @@ def _show_searches(searches: Sequence[SearchProgress], *, as_json: bool) -> list
         best = max((cell.score for cell in cells), default=None)
         if as_json:
             about = {"search": search.name, "state": search.state, "epochs": epochs, "best": best}
+            about["stale"] = search.name in better
             click.echo(json.dumps({**about, "cells": [asdict(cell) for cell in cells], "owner": search.owner}))
-        state = f"{search.state} ({search.owner})" if search.owner else search.state
+        state = f"{search.state}, stale" if search.name in better else search.state
+        state = f"{state} ({search.owner})" if search.owner else state
         shown = "-" if best is None else f"{100 * best:.2f}"
         rows.append((search.name, state, "-" if epochs is None else epochs, len(cells) or "-", shown))
     if rows and not as_json:
         header = ("SEARCH", "STATE", "EPOCHS", "CELLS", "BEST")
         click.echo(columns(header, rows, right=header[2:]))
+        for name, trial in better.items():
+            click.echo(
+                f"{name} is stale: the best LSTM is {trial} by now; search.name=OTHER searches with it", err=True
+            )
     return [search.name for search in searches if search.state == "stopped"]
 
 

@@ -29,8 +29,8 @@ from nasctl.tuning.writer import TrackerWriter
 from nasctl.workers import jobs
 from nasctl.workers.protocol import Drop, Job, Keep, Prune
 
-START = "start"
-"""The label that says whose hyperparameters a search took."""
+START, LSTM = "start", "lstm"
+"""Labels: whose hyperparameters a search took, in words; and of which LSTM trial, if of one."""
 
 JOB = 0
 """The number of a search's only job."""

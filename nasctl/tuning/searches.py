@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class SearchProgress:
     name: str
     owner: str
     found: FoundSearch | None
+    labels: Mapping[str, str]
 
     @property
     def state(self) -> str:
@@ -31,9 +32,10 @@ class SearchProgress:
 def searches(root: Path) -> Sequence[SearchProgress]:
     """Every search that has begun, by name. Raises StateMismatchError for a record that is none."""
     begun = sorted(path.parent for path in (root / FOLDER).glob(f"*/{IDENTITY}"))
+    folders = (DrivenFolder(root, path.name, "search") for path in begun)
     return tuple(
-        SearchProgress(path.name, living(DrivenFolder(root, path.name, "search").owner()), read_search(path))
-        for path in begun
+        SearchProgress(folder.name, living(folder.owner()), read_search(folder.path), folder.labels() or {})
+        for folder in folders
     )
 
 

@@ -52,11 +52,17 @@ def test_a_search_keeps_what_it_began_with(nasctl, searched):
     with interrupted_after_an_epoch():
         assert nasctl("search", *ENAS, "search.name=kept").exit_code == 130
     before = settings(nasctl, *ENAS, "search.name=kept")
+    assert "stale" not in nasctl("status").output
     nasctl("baseline", *STUDY, "study.name=third", "training.epochs=30", "study.space.hidden.choices=[48]")
     assert settings(nasctl, *ENAS, "search.name=new")["training"]["hidden"] == [
         48
     ]  # another would take the better one's
     assert settings(nasctl, *ENAS, "search.name=kept") == before
+    told = nasctl("status")
+    assert "kept                     stopped, stale" in told.stdout
+    assert "kept is stale: the best LSTM is third, trial" in told.stderr
+    searches = [json.loads(line) for line in nasctl("status", "--json").stdout.splitlines() if '"search"' in line]
+    assert {each["search"] for each in searches if each["stale"]} == {"kept", "demo-sick-svd-blm-enas"}
     result = nasctl("resume", "kept")
     assert result.exit_code == 0, result.stderr
     assert f"hyperparameters: as it was begun ({best.study}, trial {best.trial})" in result.stderr
