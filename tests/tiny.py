@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from nasctl.cells.spelling import spelled
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus, Sentences, Split, corpus_digest
 from nasctl.embeddings import features, vectors
-from nasctl.embeddings.features import Features
+from nasctl.embeddings.features import Features, Rows
 from nasctl.embeddings.vectors import Vectors
 from nasctl.specs import (
     RESULT_VERSION,
@@ -76,18 +77,28 @@ def word_vectors(cache: Path, width: int = 12) -> Vectors:
 
 def contextual(cache: Path, data: Corpus, layers: int = 4, width: int = 6) -> Features:
     """Features for the pairs of `data` as an encoder might give them: other ones for a word at every place."""
-    sentences, rows = {}, 1
+    stream = np.random.default_rng(1)
+    values = stream.normal(size=(1 + words_of(data), layers, width)).astype(np.float16)
+    values[0] = 0
+    return features_of(cache, data, values.shape, [values])
+
+
+def words_of(data: Corpus) -> int:
+    return sum(len(side.tokens) for split in data.splits.values() for side in (split.first, split.second))
+
+
+def features_of(cache: Path, data: Corpus, shape: tuple[int, int, int], blocks: Iterable[Rows]) -> Features:
+    """Features of every word at every place: `shape` is [1 + words_of(data), layers, width]."""
+    sentences, row = {}, 1
     for name, split in data.splits.items():
         sides = []
         for side in (split.first, split.second):
-            sides.append(Sentences(np.arange(rows, rows + len(side.tokens), dtype=np.int32), side.offsets))
-            rows += len(side.tokens)
+            sides.append(Sentences(np.arange(row, row + len(side.tokens), dtype=np.int32), side.offsets))
+            row += len(side.tokens)
         sentences[name] = (sides[0], sides[1])
-    values = np.random.default_rng(1).normal(size=(rows, layers, width)).astype(np.float16)
-    values[0] = 0
     digest = f"tiny-{data.digest[:11]}"
     about = {"source": "tiny", "pairs": sum(map(len, data.splits.values())), "cut": 0}
-    features.save(cache, digest, sentences, shape=values.shape, blocks=[values], about=about)
+    features.save(cache, digest, sentences, shape=shape, blocks=blocks, about=about)
     return features.load(cache, digest)
 
 

@@ -18,7 +18,8 @@ from nasctl.compiler.streams import Streams
 from nasctl.search.controller import Controller, Samples
 from nasctl.spaces.base import Code, code_of, code_text
 from nasctl.strategies import EnasStrategy
-from nasctl.training.loop import copied, moments, restore
+from nasctl.training.adam import Adam, Group
+from nasctl.training.loop import copied
 
 Reward = Callable[[Sequence[Code]], Sequence[float]]
 """What cells earn, one number each, the higher the better; in [-1, 1], for which learning rates were chosen."""
@@ -47,7 +48,7 @@ class Policy:
     def __init__(self, controller: Controller, strategy: EnasStrategy, seed: int) -> None:
         self.controller = controller
         self.strategy = strategy
-        self._optimiser = torch.optim.Adam(controller.parameters(), lr=strategy.controller.learning_rate, fused=True)
+        self._optimiser = Adam([Group(list(controller.parameters()), 0.0)], strategy.controller.learning_rate)
         self._baseline: float | None = None
         self._memory: list[Code] = []
         self._streams = Streams(seed, "cpu", ("policy",))
@@ -112,7 +113,7 @@ class Policy:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The policy as it is now: copies of its tensors, and the rest as JSON."""
         weights = {f"weights/{name}": tensor for name, tensor in copied(self.controller.state_dict()).items()}
-        adam = {f"adam/{name}": tensor for name, tensor in moments(self._optimiser).items()}
+        adam = {f"adam/{name}": tensor for name, tensor in copied(self._optimiser.moments()).items()}
         return weights | adam, {"baseline": self._baseline, "memory": [code_text(code) for code in self._memory]}
 
     def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ class Policy:
         """
         memory = [code_of(text, self.controller.space) for text in about["memory"]]
         self.controller.load_state_dict(_below("weights/", tensors))
-        restore(self._optimiser, _below("adam/", tensors))
+        self._optimiser.restore(_below("adam/", tensors))
         self._baseline = about["baseline"]
         self._memory = memory
 
@@ -151,7 +152,7 @@ class Policy:
         return [self._memory[place] for place in order[: memory.batch].tolist()]
 
     def _descend(self, loss: Tensor) -> None:
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.strategy.controller.grad_norm is not None:
             nn.utils.clip_grad_norm_(self.controller.parameters(), self.strategy.controller.grad_norm)

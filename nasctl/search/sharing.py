@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nasctl.compiler.streams import Streams
@@ -24,7 +23,8 @@ from nasctl.search.strategy import Memory, Strategy
 from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces.base import Code
 from nasctl.specs import Metric, TrainingSpec
-from nasctl.training.loop import adamw, copied, descend, moments, restore
+from nasctl.training.adam import Adam, grouped
+from nasctl.training.loop import copied, descend
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ def search(
     `child_steps` batches (None: on all), and judges so many cells.
     """
     net = judge.net
-    optimiser = adamw(net.model, spec)
+    optimiser = Adam(grouped(net.model, spec.weight_decay), spec.learning_rate)
     done, best, best_epoch, seen = 0, -math.inf, 0, set[Code]()
     if state is not None:
         done, best, best_epoch, seen = state.epoch, state.best, state.best_epoch, set(state.seen)
         net.model.load_state_dict(state.weights)
-        restore(optimiser, state.moments)
+        optimiser.restore(state.moments)
         strategy.remember(state.memory)
     streams = Streams(spec.seed, device, ("dropout",))
     sign = METRICS[metric].sign
@@ -126,7 +126,7 @@ def search(
 
 def _state(
     net: Supernet,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     strategy: Strategy,
     *,
     epoch: int,
@@ -135,4 +135,4 @@ def _state(
     seen: frozenset[Code],
 ) -> State:
     weights = copied(net.model.state_dict())
-    return State(epoch, best, best_epoch, weights, moments(optimiser), strategy.memory(), seen)
+    return State(epoch, best, best_epoch, weights, copied(optimiser.moments()), strategy.memory(), seen)

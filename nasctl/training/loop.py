@@ -24,6 +24,7 @@ from nasctl.data.corpus import Split
 from nasctl.data.metrics import METRICS, is_constant, score
 from nasctl.models.parts import PairBatch
 from nasctl.specs import Loss, Metric, Task, TrainingSpec
+from nasctl.training.adam import Adam, grouped
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,9 +42,8 @@ LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
 class State:
     """A training at the end of an epoch; tensors are copies, on the CPU.
 
-    `best` is the best dev metric so far, its sign such that higher is better; `moments` are the optimiser's tensors by
-    the place of their parameter among those trained on: "3/exp_avg". What is drawn depends on the seed and the epoch
-    alone, so no random state is in it.
+    `best` is the best dev metric so far, its sign such that higher is better; `moments` are the optimiser's, as
+    `Adam.moments` tells them. What is drawn depends on the seed and the epoch alone, so no random state is in it.
     """
 
     epoch: int
@@ -86,12 +86,12 @@ def fit(
     Whoever wants the best weights copies them when an epoch says `improved`. Equal dev scores: the earlier epoch. With
     a `state` it goes on after that epoch, on a CPU with the same bits.
     """
-    optimiser = adamw(model, spec)
+    optimiser = Adam(grouped(model, spec.weight_decay), spec.learning_rate)
     done, best, best_epoch = 0, -math.inf, 0
     if state is not None:
         done, best, best_epoch = state.epoch, state.best, state.best_epoch
         model.load_state_dict(state.weights)
-        restore(optimiser, state.moments)
+        optimiser.restore(state.moments)
     streams = Streams(spec.seed, device, ("dropout",))
     sign = METRICS[metric].sign
     for number in range(done + 1, spec.epochs + 1):
@@ -124,7 +124,7 @@ def descend(
     split: Split,
     spec: TrainingSpec,
     epoch: int,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     *,
     masks: torch.Generator,
     device: str,
@@ -139,7 +139,7 @@ def descend(
     for rows, model in zip(training_batches(split, spec.batch_size, spec.seed, epoch), models, strict=False):
         model.train()
         loss = loss_of(model(pair_batch(split, rows, device), masks), labels(split, rows, device))
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), spec.grad_norm)
         optimiser.step()
@@ -148,43 +148,14 @@ def descend(
     return float(total) / pairs
 
 
-def adamw(model: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:
-    """The optimiser of a training."""
-    return torch.optim.AdamW(parameter_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
-
-
-def state_of(model: nn.Module, optimiser: torch.optim.Optimizer, epoch: int, best: float, best_epoch: int) -> State:
+def state_of(model: nn.Module, optimiser: Adam, epoch: int, best: float, best_epoch: int) -> State:
     """The training as it is now, at the end of `epoch`."""
-    return State(epoch, best, best_epoch, copied(model.state_dict()), moments(optimiser))
+    return State(epoch, best, best_epoch, copied(model.state_dict()), copied(optimiser.moments()))
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU that no further training moves."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-
-def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Copies of the optimiser's tensors, as `State` has them. A parameter that never had a gradient has none."""
-    held: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
-    return copied({f"{place}/{name}": tensor for place, each in held.items() for name, tensor in each.items()})
-
-
-def restore(optimiser: torch.optim.Optimizer, held: Mapping[str, Tensor]) -> None:
-    """Give an optimiser that has just been made the tensors of another's `moments`."""
-    by_place: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in held.items():
-        place, _, kind = name.partition("/")
-        by_place.setdefault(int(place), {})[kind] = tensor.clone()  # or the optimiser would move those of the state
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": by_place})
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, vectors (biases, gains) do not (Loshchilov and Hutter 2019 decouple the decay; see AdamW)."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
 
 
 def predict(model: nn.Module, split: Split, task: Task, device: str) -> Array:

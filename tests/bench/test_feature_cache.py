@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from encoders import part, spec, tiny_encoder
-from tiny import run_spec
+from tiny import corpus, features_of, run_spec, words_of
 
 from nasctl.data import corpus as corpora
 from nasctl.data.batches import training_batches
@@ -21,10 +21,13 @@ from nasctl.data.corpus import Split
 from nasctl.data.scenes import scenes
 from nasctl.embeddings import building
 from nasctl.embeddings.contextual import Encoder
+from nasctl.embeddings.features import features_path
 from nasctl.experiments.run import Workplace, build
 from nasctl.models.mixing import FeatureLookup
-from nasctl.specs import FeaturesRef, LayerSpec
+from nasctl.specs import RUN, FeaturesRef, LayerSpec
 from nasctl.training.loop import LOSSES, labels, pair_batch
+from nasctl.workers.jobs import Executor
+from nasctl.workers.protocol import PROTOCOL, Job, Start
 
 pytestmark = pytest.mark.bench
 
@@ -90,3 +93,42 @@ def test_an_epoch_with_the_cache_against_one_that_encodes_every_batch(tmp_path, 
         f"H={hidden}: {with_cache:.2f} s an epoch with the cache, {without:.2f} s without: {without / with_cache:.1f} x"
     )
     assert without >= least * with_cache
+
+
+class _Enough(BaseException):
+    """The first batch is there."""
+
+
+def test_the_first_batch_is_there_soon_after_ready(tmp_path, monkeypatch):
+    data = corpus(sizes=(40_000, 2_000, 2_000))
+    corpora.save(data, tmp_path)
+    shape = (1 + words_of(data), 7, 384)
+    block = np.random.default_rng(0).normal(size=(1000, *shape[1:])).astype(np.float16)
+    blocks = (block[: min(1000, shape[0] - begin)] for begin in range(0, shape[0], 1000))
+    found = features_of(tmp_path, data, shape, blocks)
+    path = features_path(tmp_path, found.digest)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    run = replace(run_spec(tmp_path), data=data.digest, embedding=FeaturesRef(found.digest, (1, 2, 3, 4, 5, 6)))
+    job = Job("s/0", 1, "run", RUN.dump_python(run, mode="json"), "trial", str(tmp_path / "scratch"))
+    executor = Executor(
+        Start(PROTOCOL, str(tmp_path), "cpu", 1, 10.0, 10.0, 120.0, 60.0, ((data.digest, found.digest),))
+    )
+
+    whole = FeatureLookup.forward
+
+    def first(self, batch):
+        whole(self, batch)
+        raise _Enough
+
+    monkeypatch.setattr(FeatureLookup, "forward", first)
+    begin = time.perf_counter()
+    executor.warm()
+    ready = time.perf_counter()
+    with pytest.raises(_Enough):
+        next(executor.perform(job))
+    soon = time.perf_counter() - ready
+    size = path.stat().st_size / 1e9
+    print(f"\n{size:.1f} GB on disk: ready after {ready - begin:.2f} s, first batch {soon:.2f} s later")
+    assert soon <= 2.0

@@ -21,7 +21,8 @@ from nasctl.spaces.base import pick
 from nasctl.spaces.enas import ACTIVATIONS, EnasSpace
 from nasctl.spaces.sharing import shared_weights
 from nasctl.specs import EmbeddingRef
-from nasctl.training.loop import adamw, descend
+from nasctl.training.adam import Adam, grouped
+from nasctl.training.loop import descend
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
@@ -45,7 +46,8 @@ def test_an_epoch_of_shared_weights_against_one_of_a_cell_alone(tmp_path):
     place, train = Workplace(tmp_path, "cpu", 1), corpus.splits["train"]
     own = build(alone(spec, spelled(space.decode(code()))), place)
     net = Supernet(build(alone(spec, "lstm"), place, shared_weights(space)), space)
-    optimisers = {"alone": adamw(own, spec.training), "shared": adamw(net.model, spec.training)}
+    decay, rate = spec.training.weight_decay, spec.training.learning_rate
+    optimisers = {name: Adam(grouped(model, decay), rate) for name, model in (("alone", own), ("shared", net.model))}
     took = {"alone": [], "shared": []}
     for number in range(1, ROUNDS + 2):
         models = {"alone": itertools.repeat(own), "shared": (net.take(code()) for _ in itertools.count())}

@@ -9,7 +9,7 @@ import torch
 from nasctl.models import mixing
 from nasctl.models.mixing import FeatureLookup, ScalarMix, fits, on_device
 from nasctl.models.parts import PairBatch
-from nasctl.training.loop import parameter_groups
+from nasctl.training.adam import grouped
 
 ROWS = np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float16)
 ROWS[0] = 0
@@ -62,7 +62,7 @@ def test_a_batch_of_nothing_but_padding():
 
 def test_no_decay_pulls_at_the_mix_and_no_row_is_a_weight():
     lookup = FeatureLookup(ROWS, (1, 2, 3))
-    decayed, free = (group["params"] for group in parameter_groups(lookup, 0.1))
+    decayed, free = (group.parameters for group in grouped(lookup, 0.1))
     assert decayed == []
     assert {id(each) for each in free} == {id(lookup.mix.weights), id(lookup.mix.gain)}
     assert set(lookup.state_dict()) == {"mix.weights", "mix.gain"}

@@ -20,7 +20,8 @@ from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces.base import sample
 from nasctl.spaces.enas import EnasSpace
 from nasctl.spaces.sharing import shared_weights
-from nasctl.training.loop import adamw, descend, predict
+from nasctl.training.adam import Adam, grouped
+from nasctl.training.loop import descend, predict
 
 SPACE = EnasSpace(6)
 
@@ -66,7 +67,7 @@ def test_training_moves_what_its_cells_use_and_nothing_else(tmp_path, model):
     """Not even weight decay, nor the momentum of earlier steps."""
     spec = search_spec(tmp_path, model, weight_decay=0.5)
     net, train = supernet(spec, tmp_path), Workplace(tmp_path, "cpu", 1).corpus(spec.data).splits["train"]
-    optimiser = adamw(net.model, spec.training)
+    optimiser = Adam(grouped(net.model, 0.5), spec.training.learning_rate)
 
     def moved(code):
         before = {name: parameter.detach().clone() for name, parameter in net.model.named_parameters()}

@@ -8,7 +8,7 @@ from tiny import corpus, run_spec
 from torch import nn
 
 from nasctl.experiments.run import Workplace, build
-from nasctl.training.loop import fit, pair_batch, parameter_groups, predict
+from nasctl.training.loop import fit, pair_batch, predict
 
 
 @pytest.fixture
@@ -66,30 +66,6 @@ def test_constant_predictions_have_no_correlation_and_are_told(tmp_path):
     data = corpus()
     told = epochs_of(run_spec(tmp_path), ConstantModel(), data)
     assert all(epoch.constant and epoch.dev["pearson"] == 0.0 for epoch in told)
-
-
-def test_biases_do_not_decay_and_matrices_do(blm):
-    _, model, _ = blm
-    decaying, free = parameter_groups(model, 0.1)
-    names = {id(p): name for name, p in model.named_parameters()}
-    biases = {"bias", *model.body.recurrent.cell.biases}
-    assert decaying["weight_decay"] == 0.1
-    assert not any(names[id(p)].split(".")[-1] in biases for p in decaying["params"])
-    assert free["weight_decay"] == 0.0
-    assert all(names[id(p)].split(".")[-1] in biases for p in free["params"])
-    assert len(decaying["params"]) + len(free["params"]) == len(names)
-
-
-def test_the_weight_decay_is_decoupled(blm):
-    """With a zero gradient a matrix shrinks by exactly 1 - lr·decay (Loshchilov and Hutter 2019)."""
-    _, model, _ = blm
-    weight = model.body.head.hidden.weight
-    before = weight.detach().clone()
-    optimiser = torch.optim.AdamW(parameter_groups(model, 0.5), lr=0.01, fused=True)
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()
-    torch.testing.assert_close(weight.detach(), before * (1 - 0.01 * 0.5))
 
 
 def test_predictions_come_in_the_order_of_the_split(blm):
