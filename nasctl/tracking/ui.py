@@ -41,7 +41,7 @@ _VIEWS: Mapping[View, Mapping[str, Any]] = {
         "groupBy": {"aggregateFunction": "max", "groupByKeys": [{"mode": "tag", "groupByData": tag.STUDY}]},
     },
 }
-_NOTE = f"""Runs of nasctl: a run per study, with one child per trial, and single runs of `nasctl train`.
+_NOTE = f"""Runs of nasctl: a run per study, with one child per trial, one per search, and those of `nasctl train`.
 
 Find them by their tags, e.g. ``tags.`{tag.KIND}` = 'trial' and tags.`{tag.DATASET}` = 'sick'``, and group them by
 `{tag.STUDY}`.
