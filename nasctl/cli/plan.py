@@ -20,7 +20,7 @@ from nasctl.data.datasets import read
 from nasctl.errors import NasctlError
 from nasctl.spaces import space_named
 from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange
-from nasctl.strategies import ProposerSpec
+from nasctl.strategies import EnasStrategy, ProposerSpec
 from nasctl.tracking import tags as tag
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "run_plan", "search_plan", "show", "study_plan"]
 
+ANSWERED = 1 / 3
+"""What answering a pair costs of what training on it does: the backward pass has twice the products of the forward."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -38,7 +41,8 @@ class Plan:
 
     `bytes` are of the disk, `worker_memory` those of each worker's memory. `epoch_seconds` is what an epoch took in the
     past, by median (None: there is no past). Where only LSTMs have run, it is theirs times `dearer`: how many
-    times the products of an LSTM's training step these cells compute.
+    times the products of an LSTM's training step these cells compute. `judged` pairs per epoch are answered by cells
+    that are only judged.
     """
 
     what: str
@@ -53,13 +57,15 @@ class Plan:
     epoch_seconds: float | None
     past_runs: int
     dearer: float
+    judged: int = 0
 
     @property
     def seconds(self) -> float | None:
         """Wall time of all trials if none of them stops early and nothing else runs on the machine."""
         if self.epoch_seconds is None:
             return None
-        return self.epoch_seconds * self.epochs * self.trials / min(self.workers, self.trials)
+        epoch = self.epoch_seconds * (1 + ANSWERED * self.judged / self.pairs["train"])
+        return epoch * self.epochs * self.trials / min(self.workers, self.trials)
 
 
 def run_plan(settings: Settings, cells: Cells) -> Plan:
@@ -80,8 +86,7 @@ def study_plan(
 def search_plan(settings: Settings, workers: int) -> Plan:
     """The plan of a search. An epoch of the shared weights is taken to cost as much as one of cells drawn at random.
 
-    What the controller and its rewards take comes on top, and is not estimated. Where cells are trained alone, so many
-    are at a time.
+    What the controller itself takes is not estimated. Where cells are trained alone, so many are at a time.
     """
     asked, strategy, alike = settings.search.space, settings.search.strategy, sampled_cells(settings)
     trials = strategy.trials if isinstance(strategy, ProposerSpec) else 1
@@ -93,7 +98,17 @@ def search_plan(settings: Settings, workers: int) -> Plan:
         plan,
         what=f"{settings.dataset.name} {settings.embedding.name} {settings.model.name} search",
         cells=(f"the space {asked.name}, {asked.nodes} nodes: {codes}",),
+        judged=_judged(settings, plan.pairs["dev"]),
     )
+
+
+def _judged(settings: Settings, dev: int) -> int:
+    """How many pairs a search's cells answer per epoch to be rewarded and judged; `dev` has so many."""
+    strategy = settings.search.strategy
+    if isinstance(strategy, ProposerSpec):
+        return 0
+    rewarded = strategy.steps * strategy.samples * strategy.reward.pairs if isinstance(strategy, EnasStrategy) else 0
+    return rewarded + settings.search.judged * dev
 
 
 def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
@@ -174,7 +189,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
             click.echo(f"{head if place == 0 else '':8} {line}")
     pairs = plan.trials * plan.epochs * plan.pairs["train"]
     at_a_time = f", {plan.workers} trials at a time" if plan.trials > 1 else ""
-    click.echo(f"cost     at most {pairs:,} pairs to train on{at_a_time}")
+    judged = f", {plan.epochs * plan.judged:,} to judge cells by" if plan.judged else ""
+    click.echo(f"cost     at most {pairs:,} pairs to train on{judged}{at_a_time}")
     if plan.seconds is None or plan.epoch_seconds is None:
         click.echo("time     unknown: nothing like it is in the store yet")
     else:

@@ -110,13 +110,18 @@ def test_the_shipped_strategies_search(nasctl, searched, method, more):
 
 def test_a_plan_starts_nothing(nasctl, searched, nothing_starts):
     asked = ("search", "-m", *ENAS, *ALONE, "dataset=demo-sick,demo-mrpc", "--dry-run")
-    assert "demo-sick svd blm search: 1 trial of at most 2 epochs" in nasctl(*asked).stdout
+    shown = nasctl(*asked).stdout
+    assert "demo-sick svd blm search: 1 trial of at most 2 epochs" in shown
+    assert "pairs    train 42, dev 9, test 9" in shown
+    assert "cost     at most 84 pairs to train on, 60 to judge cells by" in shown  # 2 · (2 · 6 + 2 · 9)
     plans = [json.loads(line) for line in nasctl(*asked, "--json").stdout.splitlines()]
     assert [(plan["what"], plan["epochs"]) for plan in plans] == [
         ("demo-sick svd blm search", 2),
         ("demo-mrpc svd blm search", 2),
     ]
     assert plans[0]["cells"] == ["the space enas, 3 nodes: 128 codes"]
+    spent = plans[0]["epoch_seconds"]
+    assert plans[0]["seconds"] == pytest.approx(2 * spent * (1 + 30 / 42 / 3))
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
