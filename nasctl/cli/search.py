@@ -169,7 +169,7 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.strategies import ProposerSpec  # noqa: PLC0415 - as above
     from nasctl.tuning.driven_proposals import ProposalsOrder  # noqa: PLC0415 - as above
-    from nasctl.tuning.driven_search import LSTM, START, SearchOrder  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven_search import LSTM_TRIAL, START, SearchOrder  # noqa: PLC0415 - as above
 
     settings = asked.settings
     found = resolved(settings, cells_asked(settings), asked.stores)
@@ -189,7 +189,7 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
         "data": found.run.data,
     }
     if asked.start.lstm:
-        labels[LSTM] = asked.start.lstm
+        labels[LSTM_TRIAL] = asked.start.lstm
     if (memory := getattr(settings.search.strategy, "memory", None)) is not None:
         labels["memory"] = str(memory.capacity)
     common = (_spec(settings, found.run), search_name(settings), as_yaml(settings), labels, asked.command)

@@ -108,13 +108,13 @@ def _show_studies(studies: Sequence[StudyProgress], stores: Stores, *, as_json: 
 def _better(searches: Sequence[SearchProgress], stores: Stores) -> dict[str, str]:
     """By the name of a search the LSTM trial that is the best by now, where it took those of another: it is stale."""
     from nasctl.cli.starting import best_lstm  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.driven_search import LSTM  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven_search import LSTM_TRIAL  # noqa: PLC0415 - as above
 
     found = {}
     for search in searches:
-        if LSTM in search.labels:
+        if LSTM_TRIAL in search.labels:
             best = best_lstm(stores, search.labels)
-            if best is not None and best[0] != search.labels[LSTM]:
+            if best is not None and best[0] != search.labels[LSTM_TRIAL]:
                 found[search.name] = best[0]
     return found
 
@@ -139,9 +139,7 @@ def _show_searches(searches: Sequence[SearchProgress], better: dict[str, str], *
         header = ("SEARCH", "STATE", "EPOCHS", "CELLS", "BEST")
         click.echo(columns(header, rows, right=header[2:]))
         for name, trial in better.items():
-            click.echo(
-                f"{name} is stale: the best LSTM is {trial} by now; search.name=OTHER searches with it", err=True
-            )
+            click.echo(f"{name} is stale: the best LSTM is {trial} by now; search.name=OTHER takes that", err=True)
     return [search.name for search in searches if search.state == "stopped"]
 
 

@@ -29,7 +29,7 @@ from nasctl.tuning.writer import TrackerWriter
 from nasctl.workers import jobs
 from nasctl.workers.protocol import Drop, Job, Keep, Prune
 
-START, LSTM = "start", "lstm"
+START, LSTM_TRIAL = "start", "lstm_trial"
 """Labels: whose hyperparameters a search took, in words; and of which LSTM trial, if of one."""
 
 JOB = 0
