@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from nasctl.files import digest, file_sha256
 from nasctl.sources import ContextualSpec
 
 __all__ = ["Located", "locate"]
+
+LOG = logging.getLogger(__name__)
 
 WEIGHTS = "*.safetensors"
 DECIDING = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -84,8 +88,10 @@ def _of_hub(spec: ContextualSpec) -> Path:
         pass
     except (errors.HFValidationError, ValueError) as error:
         raise UsageError(f"{asked}: that is no name of a model ({error})", "OWNER/NAME, or a folder") from error
+    LOG.warning("%s is not on this machine; asking the hub for it", name)
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(DECIDING)))
+        with _errors_only():
+            return Path(snapshot_download(name, revision=revision, allow_patterns=list(DECIDING)))
     except errors.GatedRepoError as error:
         raise MachineError(
             f"{asked}: the hub gives this model only to those who were granted it",
@@ -99,3 +105,16 @@ def _of_hub(spec: ContextualSpec) -> Path:
         raise UsageError(f"{asked}: the hub has no such model, or a private one", "OWNER/NAME, or a folder") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
         raise MachineError(f"{asked}: not here, and the hub cannot be reached", WITHOUT_NETWORK) from error
+
+
+@contextlib.contextmanager
+def _errors_only() -> Iterator[None]:
+    """Keep the hub's library from telling of every attempt to reach it: the last one's error says it once."""
+    from huggingface_hub.utils import logging as words  # noqa: PLC0415 - as above
+
+    before = words.get_verbosity()
+    words.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        words.set_verbosity(before)

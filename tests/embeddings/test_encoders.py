@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import httpx
 import pytest
 from encoders import spec, tiny_encoder
@@ -83,6 +85,26 @@ def test_what_is_in_the_hubs_cache_is_not_asked_for(folder, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert locate(spec("owner/name", revision="abc")).source == "owner/name@tiny"
     assert asked == [("owner/name", "abc", True)]
+
+
+def test_a_hub_that_is_asked_again_and_again_says_it_once(monkeypatch, caplog):
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    words = logging.getLogger("huggingface_hub")
+    before = words.level
+    levels = []
+
+    def snapshot(name, *, local_files_only=False, **options):
+        levels.append(words.level)
+        raise errors.LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(MachineError, match="the hub cannot be reached"):
+        locate(spec("owner/name"))
+    assert levels == [before, logging.ERROR]
+    assert words.level == before
+    assert [record.message for record in caplog.records] == ["owner/name is not on this machine; asking the hub for it"]
 
 
 @pytest.mark.parametrize(
