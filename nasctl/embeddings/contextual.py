@@ -24,6 +24,7 @@ __all__ = ["Encoder"]
 TOKENS_AT_A_TIME = 4096
 """Of a batch, padded to its longest input: enough to keep the cores busy, few enough for every layer to be kept."""
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
+WITH_TOKENIZER = "an encoder whose folder holds a tokenizer.json"
 WORD = "a"
 """A sentence that every tokenizer knows, to see what is put around one."""
 
@@ -149,7 +150,7 @@ def _check(config: Any, tokenizer: Any, source: str) -> None:
     if getattr(config, "is_encoder_decoder", False):
         raise UsageError(f"{source} is an encoder with a decoder", "an encoder of the BERT family")
     if not tokenizer.is_fast:
-        raise UsageError(
-            f"{source} has no fast tokenizer, and nasctl reads with those only",
-            "an encoder whose folder holds a tokenizer.json",
-        )
+        raise UsageError(f"{source} has no fast tokenizer, and nasctl reads with those only", WITH_TOKENIZER)
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+        # transformers makes one up for a folder without, and to that one every word is unknown
+        raise UsageError(f"{source} has no tokenizer that knows a word", WITH_TOKENIZER)

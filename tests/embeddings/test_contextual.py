@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -178,4 +179,13 @@ def test_a_tokenizer_that_is_not_fast(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(BertTokenizer, "is_fast", False)
     error = refused(folder, tmp_path)
     assert "tiny has no fast tokenizer" in str(error)
+    assert "tokenizer.json" in error.hint
+
+
+def test_an_encoder_without_a_tokenizer(folder, tmp_path):
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone, ignore=shutil.ignore_patterns("tokenizer*", "vocab*", "special_tokens*"))
+    assert sorted(path.name for path in alone.iterdir()) == ["config.json", "model.safetensors"]
+    error = refused(alone, tmp_path)
+    assert "alone has no tokenizer that knows a word" in str(error)
     assert "tokenizer.json" in error.hint

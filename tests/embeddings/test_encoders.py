@@ -90,20 +90,20 @@ def test_what_is_in_the_hubs_cache_is_not_asked_for(folder, monkeypatch):
 def test_a_hub_that_is_asked_again_and_again_says_it_once(monkeypatch, caplog):
     import huggingface_hub
     from huggingface_hub import errors
+    from huggingface_hub.utils import logging as words
 
-    words = logging.getLogger("huggingface_hub")
-    before = words.level
+    before = words.get_verbosity()
     levels = []
 
     def snapshot(name, *, local_files_only=False, **options):
-        levels.append(words.level)
+        levels.append(words.get_verbosity())
         raise errors.LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     with pytest.raises(MachineError, match="the hub cannot be reached"):
         locate(spec("owner/name"))
     assert levels == [before, logging.ERROR]
-    assert words.level == before
+    assert words.get_verbosity() == before
     assert [record.message for record in caplog.records] == ["owner/name is not on this machine; asking the hub for it"]
 
 
