@@ -133,9 +133,8 @@ def prepare(spec: DatasetSpec, root: Path | None, cache: Path) -> Corpus:
     corpus = _known(index, cache) or _made(spec, root, cache, index)
     for split in corpus.splits.values():
         if empty := int(split.first.empty.sum() + split.second.empty.sum()):
-            logger.warning(
-                "%s: %d %s sentences have no word; each is read as a zero vector", spec.name, empty, split.name
-            )
+            told = "%s: %d of %d %s sentences without a word, each read as a zero vector"
+            logger.warning(told, spec.name, empty, 2 * len(split), split.name)
     return corpus
 
 

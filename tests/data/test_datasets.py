@@ -56,7 +56,7 @@ def test_a_table_becomes_a_corpus(table, caplog):
     assert list(corpus.vocabulary) == sorted(set(corpus.vocabulary))
     assert "horse" in corpus.vocabulary
     assert "four" not in corpus.vocabulary
-    assert "own: 1 train sentences have no word" in caplog.text
+    assert "own: 1 of 8 train sentences without a word" in caplog.text
     assert "own: 1 of 8 train sentences cut to 5 tokens" in caplog.text
     assert "own: 3 different labels: classification" in caplog.text
 
@@ -65,7 +65,7 @@ def test_a_sentence_without_words_is_told_every_time(table, caplog):
     for _ in range(2):
         caplog.clear()
         prepare(TABLE, None, table / "cache")
-        assert "own: 1 train sentences have no word" in caplog.text
+        assert "own: 1 of 8 train sentences without a word" in caplog.text
 
 
 def test_labels_stay_as_they_are_in_regression(table):
