@@ -59,7 +59,7 @@ def told(found: Resolved) -> str:
             f"{features.layers} layers of {features.rows.shape[2]}, {per_pair}, "
             f"{size(features.rows.nbytes)} in the cache"
         )
-    share = f"{found.embedded.oov_share:.1%} of the tokens without one"
+    share = f"{found.embedded.oov_share:.1%} of tokens unknown"
     if found.labels["embedding"] == "glove":
         share += f" ({PAPERS_SHARE})"
     words = len(found.corpus.vocabulary) - 1
