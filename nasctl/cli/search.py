@@ -14,6 +14,7 @@ import click
 
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.names import search_name
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns, duration
@@ -165,7 +166,6 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
     Raises UsageError for a dev set that is too small to reward on, and for hyperparameters tuned on other data.
     """
     from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.cli.starting import search_name  # noqa: PLC0415 - as above
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.strategies import ProposerSpec  # noqa: PLC0415 - as above
     from nasctl.tuning.driven_proposals import ProposalsOrder  # noqa: PLC0415 - as above

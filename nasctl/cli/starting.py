@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nasctl.cli.named import opened_studies
+from nasctl.cli.names import search_name
 from nasctl.cli.paper import paper_hyperparameters
 from nasctl.data.metrics import METRICS
 from nasctl.errors import NasctlError, UsageError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from nasctl.specs import RunSpec
     from nasctl.tuning.look import Look
 
-__all__ = ["Start", "best_lstm", "search_name", "start_of"]
+__all__ = ["Start", "best_lstm", "start_of"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,6 @@ class Start:
     origin: str
     data: str | None
     lstm: str
-
-
-def search_name(settings: Settings) -> str:
-    """What a search is called unless it is given a name: `sick-glove-blm-enas`."""
-    parts = (settings.dataset.name, settings.embedding.name, settings.model.name, settings.search.method)
-    return settings.search.name or "-".join(parts)
 
 
 def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:

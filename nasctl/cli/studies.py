@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
+from nasctl.cli.names import study_name
 from nasctl.cli.options import compositions, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns
@@ -186,7 +187,6 @@ def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
 
 def _spec(asked: Asked, in_flight: int) -> StudySpec:
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.cli.train import study_name  # noqa: PLC0415 - as above
     from nasctl.config.space import expand_enqueued  # noqa: PLC0415 - as above
     from nasctl.specs import StudySpec  # noqa: PLC0415 - as above
 

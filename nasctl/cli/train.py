@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import shutil
 import statistics
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nasctl.cli.examples import ExampleCommand
+from nasctl.cli.names import run_name
 from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns, counted, duration
@@ -148,6 +148,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
 
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.experiments import run as runs  # noqa: PLC0415 - as above
+    from nasctl.experiments.costs import added  # noqa: PLC0415 - as above
     from nasctl.files import canonical_json, write_atomically  # noqa: PLC0415 - as above
     from nasctl.specs import ARCHITECTURE, hyperparameters, run_digest  # noqa: PLC0415 - as above
     from nasctl.tracking import trained  # noqa: PLC0415 - as above
@@ -173,7 +174,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
             weights, predictions = Path(folder) / "best.safetensors", Path(folder) / "predictions.jsonl"
             runs.save_weights(weights, outcome.weights, {"digest": record.digest})
             evaluation = runs.evaluate(spec, weights, record, workplace, "final")
-            record = replace(evaluation.record, seconds={**record.seconds, **evaluation.record.seconds})
+            record = replace(evaluation.record, seconds=added(record.seconds, evaluation.record.seconds))
             lines = (canonical_json(asdict(each)) for each in evaluation.predictions)
             write_atomically(predictions, "".join(f"{line}\n" for line in lines))
             artifacts += [weights, predictions]
@@ -241,17 +242,6 @@ def _epoch_line(epoch: EpochRecord, seconds: float) -> str:
     loss = "not finite" if epoch.loss is None else f"{epoch.loss:.4f}"
     scores = ",".join(f" {name} {100 * value:.2f}" for name, value in epoch.dev.items())
     return f"epoch {epoch.epoch:3d}  loss {loss}  dev{scores}  {duration(seconds)}"
-
-
-def run_name(labels: dict[str, str], seed: int) -> str:
-    """What a single run is called: `sick-glove-blm-L-s3`."""
-    return f"{study_name(labels)}-s{seed}"
-
-
-def study_name(labels: dict[str, str]) -> str:
-    """What a study is called unless it is given a name: `sick-glove-blm-L`."""
-    parts = [labels[part] for part in ("dataset", "embedding", "model", "letters")]
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(part for part in parts if part)).strip("_-.")
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

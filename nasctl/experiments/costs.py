@@ -47,6 +47,11 @@ def _host_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def added(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by phase of two parts of one run."""
+    return {**first, **{phase: first.get(phase, 0.0) + more for phase, more in second.items()}}
+
+
 class Clock:
     """Seconds by phase: a lap ends a phase and begins the next."""
 
@@ -56,7 +61,7 @@ class Clock:
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Count what an earlier attempt took as well."""
-        self.seconds |= {phase: self.seconds.get(phase, 0.0) + more for phase, more in seconds.items()}
+        self.seconds = added(self.seconds, seconds)
 
     def lap(self, phase: str) -> None:
         """Count the time since the last lap as this phase's."""

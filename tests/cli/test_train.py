@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from nasctl.cli import names
 from nasctl.cli import train as module
+from nasctl.cli.options import settings_of
 from nasctl.errors import StoppedError
 from nasctl.tracking.records import EpochRecord
 
@@ -46,6 +48,25 @@ def test_a_run_is_trained_evaluated_and_logged(nasctl, store):
     rows = [json.loads(line) for line in (run.artifacts / "predictions.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows} == {"dev", "test"}
     assert not [path for path in store.iterdir() if path.name.startswith("train-")]
+
+
+def test_the_seconds_are_those_of_training_and_of_evaluating(nasctl, store, monkeypatch):
+    from nasctl.experiments import run
+
+    evaluate = run.evaluate
+
+    def slow(*arguments):
+        found = evaluate(*arguments)
+        return replace(found, record=replace(found.record, seconds={"load": 1000.0, "evaluate": 1.0}))
+
+    monkeypatch.setattr(run, "evaluate", slow)
+    told = json.loads(nasctl("train", *TINY, "--json").stdout)
+
+    from nasctl.tracking.store import MlflowTracker
+
+    (logged,) = MlflowTracker(f"sqlite:///{store / 'mlflow.db'}", store / "artifacts", "nasctl").runs("run")
+    assert logged.metrics["seconds/load"] > 1000.0
+    assert told["seconds"] == pytest.approx(logged.metrics["seconds"])
 
 
 def test_several_seeds_give_a_mean(nasctl, store):
@@ -281,11 +302,17 @@ def test_hyperparameters_have_the_names_of_a_space(tmp_path):
     [
         ({"dataset": "sick", "embedding": "glove", "model": "blm", "letters": "L"}, "sick-glove-blm-L"),
         ({"dataset": "my pairs/2", "embedding": "svd", "model": "bow", "letters": ""}, "my_pairs_2-svd-bow"),
+        ({"dataset": "x" * 200, "embedding": "svd", "model": "bow", "letters": ""}, "x" * 100),
     ],
 )
 def test_names_say_what_a_run_is(labels, name):
-    assert module.study_name(labels) == name
-    assert module.run_name(labels, 3) == f"{name}-s3"
+    assert names.study_name(labels) == name
+    assert names.run_name(labels, 3) == f"{name}-s3"
+
+
+def test_the_name_of_a_search_is_that_of_a_folder():
+    settings = settings_of(["embedding=hf", "embedding.name=owner/name"], ())
+    assert names.search_name(settings) == "demo-sick-owner_name-blm-enas"
 
 
 def test_epoch_lines_tell_the_seconds_of_that_epoch():
