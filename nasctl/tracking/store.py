@@ -117,7 +117,11 @@ class MlflowTracker:
                 name = tag.trial_name(study, entry.number)
                 started = _started(entry)
                 tags = {**tag.trial_tags(study, entry), PARENT: study_id}
-                child = _Child(self._create(name, tags, started), started, ended=False)
+                try:
+                    child = _Child(self._create(name, tags, started), started, ended=False)
+                except Exception:
+                    del self._children[study_id]  # it may be there, only the answer lost: the next attempt looks
+                    raise
                 children[entry.number] = child
                 faults.reach("mlflow-created")
             if not child.ended:

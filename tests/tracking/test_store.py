@@ -139,6 +139,23 @@ def test_a_trial_cut_short_is_completed(store: Path, call: str, monkeypatch: pyt
     assert len(rows(store, "SELECT 1 FROM params")) == 5
 
 
+def test_a_trial_whose_making_got_no_answer_is_made_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = opened(store)
+    study = tracker.begin_study(STUDY, LABELS, "")
+    make = tracker._client.create_run
+
+    def unheard(*arguments: object, **named: object) -> None:
+        make(*arguments, **named)
+        raise ConnectionError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker._client, "create_run", unheard)
+        with pytest.raises(MachineError, match="no answer"):
+            tracker.log_trial(study, STUDY, entry(5))
+    tracker.log_trial(study, STUDY, entry(5))
+    assert rows(store, "SELECT name, status FROM runs WHERE name LIKE '%/t%'") == [(f"{STUDY}/t0005", "FINISHED")]
+
+
 def test_a_trial_is_three_calls_that_write(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = opened(store)
     study = tracker.begin_study(STUDY, LABELS, "")
