@@ -190,9 +190,6 @@ def _numbered(look: Look) -> Iterator[Broken]:
     finished = look.counted
     if look.over and look.final is not None and finished > max(look.spec.trials, look.final["trials"]):
         yield Broken("numbered", "the study", f"{finished} trials finished, {look.spec.trials} were wanted", BACKUP)
-    if look.over and look.count("unfinished") and finished == look.spec.trials:
-        text = f"{look.count('unfinished')} trials were asked for beyond the {finished} that were wanted"
-        yield Broken("numbered", "the study", text, BACKUP)
 
 
 def _ended(look: Look) -> Iterator[Broken]:

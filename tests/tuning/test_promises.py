@@ -206,6 +206,21 @@ def test_a_study_that_goes_on_breaks_nothing(tmp_path):
     assert all(each.owner.startswith("process ") for each in seen)
 
 
+def test_fewer_trials_than_were_begun_break_nothing(tmp_path):
+    tracker = MemoryTracker()
+    with scheduler(tmp_path, [order(study(trials=6))], tracker=tracker) as driver:
+        for event in driver.run():
+            if isinstance(event, TrialEnded):
+                break  # others are in flight, and stay open
+    drive(tmp_path, [order(study(trials=1))], tracker=tracker)
+    store = StudyStore(database(tmp_path))
+    (found,) = verify(store, tmp_path, tracker, _shown)
+    (progress,) = store.progress()
+    store.close()
+    assert (progress.finished, progress.unfinished > 0) == (1, True)
+    assert found.broken == ()
+
+
 def test_reused_results_and_diverged_trials_break_nothing(tmp_path):
     tracker = MemoryTracker()
     drive(tmp_path, [order(study(trials=3))], tracker=tracker)
