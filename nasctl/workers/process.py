@@ -22,6 +22,7 @@ LAST_LINES = 20
 _TAIL_BYTES = 64 * 1024
 _READ_BYTES = 65536
 _REAP_SECONDS = 5.0
+_SEND_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ class WorkerProcess:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
         os.set_blocking(self._process.stdin.fileno(), False)  # a worker that no longer reads must not hold us up
         self.note(marker())
-        self._sender = Sender(self._process.stdin.fileno())
+        self._sender = Sender(self._process.stdin.fileno(), _SEND_SECONDS)
         self._reader = threading.Thread(target=self._read, name=f"worker-{slot.number}", daemon=True)
         self._reader.start()
 
     def send(self, message: Message) -> None:
-        """Tell the worker; one that cannot be told is killed, and its end will be noticed."""
+        """Tell the worker; one that does not read for seconds is killed, and its end will be noticed."""
         try:
             self._sender.send(message)
         except OSError:

@@ -12,6 +12,7 @@ import json
 import math
 import operator
 import os
+import select
 import threading
 from dataclasses import field
 from typing import Annotated, Any, Literal
@@ -285,11 +286,12 @@ class LineSplitter:
 class Sender:
     """Writes messages to a file descriptor, whole lines in one sequence, from any thread.
 
-    `send` raises OSError when nobody reads any more: at once if the descriptor is non-blocking and full.
+    `send` raises OSError when nobody reads any more: of a descriptor that is non-blocking, if it stays full for
+    `patience` seconds. A pipe holds 64 KiB, and a message may be longer.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, patience: float = 0.0) -> None:
+        self._descriptor, self._patience = descriptor, patience
         self._lock = threading.Lock()
         self._seq = 0
 
@@ -299,4 +301,13 @@ class Sender:
             rest = memoryview(encode(self._seq, message))
             self._seq += 1
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    if not self._has_room():
+                        raise
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(1000 * self._patience))

@@ -150,6 +150,21 @@ def test_lines_of_many_threads_do_not_mix():
     assert all(line.message == message for line in heard)
 
 
+def test_a_message_longer_than_a_pipe_waits_for_its_reader():
+    inward, outward = os.pipe()
+    os.set_blocking(outward, False)
+    message = Failed("s/0", 1, "exception", "x" * 300_000, "", "")
+    sending = threading.Thread(target=Sender(outward, patience=30.0).send, args=[message])
+    sending.start()
+    splitter, heard = LineSplitter(), []
+    while not heard:
+        heard = splitter.feed(os.read(inward, 65536))
+    sending.join()
+    os.close(inward)
+    os.close(outward)
+    assert decode(heard[0]).message == message
+
+
 def test_a_full_pipe_holds_nobody_up_if_it_must_not():
     inward, outward = os.pipe()
     os.set_blocking(outward, False)
