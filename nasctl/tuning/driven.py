@@ -358,6 +358,7 @@ class DrivenStudy:
     def _end(self, final: RunRecord | None) -> StudyEnded:
         self.ended, best = True, self.trials.best
         self._folder.clear_all_but([])  # a killed scheduler's best trial may have left its own
+        self.trials.set_left("finished")
         if final is not None and best is not None:
             final = named(final, self.spec.pool, self.trials.ended(best.number).asked.params)
         if self._writer is not None:

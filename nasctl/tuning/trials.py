@@ -130,7 +130,7 @@ def is_better(metric: Metric, best: Best, number: int, value: float) -> bool:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How far a study is: of its `trials` so many are `finished`; `ended` once its final evaluation is known."""
+    """How far a study is: of its `trials` so many are `finished`; `ended` once its scheduler has left it so."""
 
     name: str
     trials: int

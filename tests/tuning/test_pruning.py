@@ -63,6 +63,38 @@ def test_real_workers_end_early(tmp_path):
     assert all(record.epochs < 40 for record in early)
 
 
+@pytest.mark.parametrize("resumed", [1, 4], ids=["from the start", "from a checkpoint"])
+@pytest.mark.parametrize("pruner", [MEDIAN, HALVING], ids=lambda pruner: pruner.name)
+def test_a_trial_that_was_left_is_pruned_as_one_that_was_not(tmp_path, pruner, resumed):
+    """Left after its third epoch, the last good one, and gone on with behind it or from the first."""
+
+    def play(folder, *, left):
+        folder.mkdir()
+        store = StudyStore(database(folder))
+        trials = TrialStore(store, pruned_study(pruner=pruner))
+        for number in range(6):
+            asked = trials.ask()
+            for epoch in range(1, 10):
+                trials.prunes(number, epoch, (number + 1) * epoch / 60)
+            trials.tell(Ended(asked, noop_record(asked.run, epochs=9, value=(number + 1) * 9 / 60), None))
+            trials.commit()
+        scores, epoch, pruned = [0.9] * 3 + [0.1] * 6, 0, False
+        trials.ask()
+        while epoch < 9 and not pruned:
+            epoch += 1
+            pruned = trials.prunes(6, epoch, scores[epoch - 1])
+            if left and epoch == 3:
+                left, epoch = False, resumed - 1
+                store.close()
+                store = StudyStore(database(folder))
+                trials = TrialStore(store, pruned_study(pruner=pruner))
+        stored = store.rdb.get_all_trials(trials._id)[6]
+        store.close()
+        return epoch, pruned, stored.intermediate_values
+
+    assert play(tmp_path / "left", left=True) == play(tmp_path / "whole", left=False)
+
+
 @pytest.mark.parametrize("pruner", [MEDIAN, HALVING], ids=lambda pruner: pruner.name)
 def test_a_reloaded_study_prunes_as_one_that_was_never_left(tmp_path, pruner):
     def play(folder, reloads):

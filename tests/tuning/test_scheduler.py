@@ -409,3 +409,29 @@ def test_a_training_study_asks_for_runs_and_an_evaluation(tmp_path):
     assert (job.kind, job.role, job.job, job.record) == ("evaluate", "final", "s/final", record)
     assert job.weights == str(driven._folder.checkpoint)
     store.close()
+
+
+def standing(root):
+    store = StudyStore(database(root))
+    try:
+        (progress,) = store.progress()
+        return progress.finished, progress.ended
+    finally:
+        store.close()
+
+
+def test_a_study_of_diverged_trials_alone_is_over(tmp_path):
+    drive(tmp_path, [order(study(trials=2), value="nan")])
+    assert standing(tmp_path) == (2, True)
+
+
+def test_a_study_that_wants_more_trials_than_before_is_not_over(tmp_path):
+    drive(tmp_path, [order(study(trials=2))])
+    assert standing(tmp_path) == (2, True)
+    with scheduler(tmp_path, [order(study(trials=6))]) as driver:
+        for event in driver.run():
+            if isinstance(event, TrialEnded):
+                break
+    finished, ended = standing(tmp_path)
+    assert 2 < finished < 6
+    assert not ended

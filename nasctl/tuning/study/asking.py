@@ -147,11 +147,21 @@ class TrialStore:
         return replace(asked, failures=failures)
 
     def prunes(self, number: int, epoch: int, score: float) -> bool:
-        """Note a trial's dev score in an epoch; whether the pruner gives it up there."""
+        """Note a trial's dev score in an epoch, durably; whether the pruner gives it up there.
+
+        Of an attempt that begins again before the last epoch noted, nothing is noted and nothing given up.
+        """
         if isinstance(self.spec.pruner, NoPruner):
             return False
+        before = self._memory.get_trial(number)
+        if before.last_step is not None and epoch <= before.last_step:
+            return False
         self._memory.set_trial_intermediate_value(number, epoch, score)
-        return self._pruner.prune(self._mirror, self._memory.get_trial(number))
+        prunes = self._pruner.prune(self._mirror, self._memory.get_trial(number))
+        after = self._memory.get_trial(number).system_attrs
+        notes = {key: value for key, value in after.items() if key not in before.system_attrs}
+        self._store.note_score(self._ids[number], epoch, score, notes)
+        return prunes
 
     def would_be_best(self, number: int, record: RunRecord) -> bool:
         """Whether this trial would be the best one, told this record."""
@@ -167,9 +177,7 @@ class TrialStore:
         """Make everything told durable; the trials that this call has made so."""
         committed = []
         while self._untold:
-            number = self._untold[0].asked.number
-            seen = None if isinstance(self.spec.pruner, NoPruner) else self._memory.get_trial(number)
-            self._store.update_ended(self._ids[number], self._untold[0], seen)
+            self._store.update_ended(self._ids[self._untold[0].asked.number], self._untold[0])
             faults.reach("told")
             committed.append(self._untold.popleft())
         return committed
@@ -189,8 +197,8 @@ class TrialStore:
         final = {"trial": number, "trials": self.totals.trials, "record": RECORD.dump_python(record, mode="json")}
         self._store.insist(lambda _: self._rdb.set_study_user_attr(self._id, "final", final))
 
-    def set_left(self, state: Literal["interrupted", "failed"]) -> None:
-        """Record how the study stands, now that its scheduler leaves it unfinished."""
+    def set_left(self, state: Literal["finished", "failed"]) -> None:
+        """Record how the study stands, now that its scheduler leaves it; a killed one leaves it interrupted."""
         self._store.insist(lambda _: self._rdb.set_study_user_attr(self._id, "left", state))
 
     # --- opening ------------------------------------------------------------------------------------------------------

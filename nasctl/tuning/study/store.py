@@ -35,10 +35,6 @@ AGAIN_SECONDS, WARN_SECONDS = 1.0, 10.0
 
 _TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
 _VALUES, _ATTRIBUTES = models.TrialValueModel.__table__, models.TrialUserAttributeModel.__table__
-_SCORES, _NOTES = models.TrialIntermediateValueModel.__table__, models.TrialSystemAttributeModel.__table__
-
-RUNG = "completed_rung_"
-"""What Optuna's successive halving calls its notes on a trial, without which it cannot go on after a reload."""
 
 
 class StudyStore:
@@ -118,11 +114,21 @@ class StudyStore:
             connection.execute(_ATTRIBUTES.insert(), _attributes(id_, {"digest": asked.digest, "retry_of": retry_of}))
         return id_
 
-    def update_ended(self, id_: int, trial: Ended, seen: FrozenTrial | None = None) -> None:
-        """Enter a trial's end in one transaction, with the scores and notes of a pruner that has `seen` it."""
-        self.insist(lambda again: self._update_ended(id_, trial, seen, again=again))
+    def note_score(self, id_: int, epoch: int, score: float, notes: Mapping[str, Any]) -> None:
+        """Enter a running trial's score in an epoch, and what a pruner notes on the trial there."""
 
-    def _update_ended(self, id_: int, trial: Ended, seen: FrozenTrial | None, *, again: bool) -> None:
+        def note(_: bool) -> None:  # noqa: FBT001 - that the server was away changes nothing: each call overwrites
+            self.rdb.set_trial_intermediate_value(id_, epoch, score)
+            for key, value in notes.items():
+                self.rdb.set_trial_system_attr(id_, key, value)
+
+        self.insist(note)
+
+    def update_ended(self, id_: int, trial: Ended) -> None:
+        """Enter a trial's end in one transaction."""
+        self.insist(lambda again: self._update_ended(id_, trial, again=again))
+
+    def _update_ended(self, id_: int, trial: Ended, *, again: bool) -> None:
         row = _TRIALS.c.trial_id == id_
         state, values = state_and_values(trial)
         known = {"record": RECORD.dump_python(trial.record, mode="json"), "duplicate_of": trial.duplicate_of}
@@ -135,11 +141,6 @@ class StudyStore:
                 connection.execute(
                     _VALUES.insert(), {"trial_id": id_, "objective": 0, "value": stored, "value_type": kind}
                 )
-            scores, notes = ({}, {}) if seen is None else (seen.intermediate_values, seen.system_attrs)
-            if scores:
-                connection.execute(_SCORES.insert(), [_score(id_, *each) for each in scores.items()])
-            if notes := {key: value for key, value in notes.items() if key.startswith(RUNG)}:
-                connection.execute(_NOTES.insert(), _attributes(id_, notes))
             connection.execute(_TRIALS.update().where(row).values(state=state, datetime_complete=_utc_now()))
 
     def finished_digests(self) -> dict[str, tuple[str, int]]:
@@ -197,7 +198,7 @@ def _progress(study: Any, rows: Mapping[tuple[int, TrialState], tuple[int, float
         row(TrialState.FAIL)[0],
         row(TrialState.RUNNING)[0],
         high if study.directions[0] == StudyDirection.MAXIMIZE else low,
-        "final" in study.user_attrs,
+        study.user_attrs.get("left") == "finished",
     )
 
 
@@ -218,11 +219,6 @@ def _attributes(id_: int, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"trial_id": id_, "key": key, "value_json": json.dumps(value, allow_nan=False)} for key, value in known.items()
     ]
-
-
-def _score(id_: int, epoch: int, score: float) -> dict[str, Any]:
-    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(score)
-    return {"trial_id": id_, "step": epoch, "intermediate_value": stored, "intermediate_value_type": kind}
 
 
 def state_and_values(trial: Ended) -> tuple[TrialState, list[float] | None]:
