@@ -238,8 +238,9 @@ def scheduler(
     tracker: Tracker | None = None,
     max_failed: int = 3,
     grace: float = LIMITS.grace,
+    url: str | None = None,
 ) -> Iterator[Scheduler]:
-    store = StudyStore(database(root))
+    store = StudyStore(url or database(root))
     pool = InProcessPool(cache=root / "cache") if pool is None else pool
     try:
         yield Scheduler(

@@ -69,7 +69,11 @@ class StudyOrder:
         return DrivenFolder(root, self.spec.name)
 
     def driven(self, folder: DrivenFolder, around: Surroundings) -> Driven:
-        """The study, opened or begun. Raises StateMismatchError if it was begun with another identity."""
+        """The study, opened or begun.
+
+        Raises StateMismatchError if it was begun with another identity, or is driven from another folder.
+        """
+        around.store.claim(self.spec.name, folder.root)
         return DrivenStudy(self, TrialStore(around.store, self.spec), folder, around.known, around.writer)
 
 

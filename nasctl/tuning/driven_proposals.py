@@ -89,7 +89,11 @@ class ProposalsOrder:
         return DrivenFolder(root, self.name, "search")
 
     def driven(self, folder: DrivenFolder, around: Surroundings) -> Driven:
-        """The search, opened or begun. Raises StateMismatchError if it was begun with another identity."""
+        """The search, opened or begun.
+
+        Raises StateMismatchError if it was begun with another identity, or is driven from another folder.
+        """
+        around.store.claim(self.name, folder.root)
         found = found_before(folder, self.spec)
         return DrivenProposals(self, TrialStore(around.store, self.study.spec), folder, around, found)
 

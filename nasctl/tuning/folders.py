@@ -86,7 +86,7 @@ class DrivenFolder:
     """The one place that knows the names of a study's files, and of a search's until it is over."""
 
     def __init__(self, root: Path, name: str, kind: Kind = "study") -> None:
-        self.name, self.kind = name, kind
+        self.name, self.kind, self.root = name, kind, root
         self.path = (root / FOLDERS[kind] / name).absolute()  # workers are told of paths below it
         self._namesakes = [(other, root / where / name) for other, where in FOLDERS.items() if other != kind]
         self._lock = filelock.FileLock(self.path / "lock")

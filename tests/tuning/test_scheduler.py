@@ -435,3 +435,15 @@ def test_a_study_that_wants_more_trials_than_before_is_not_over(tmp_path):
     finished, ended = standing(tmp_path)
     assert 2 < finished < 6
     assert not ended
+
+
+def test_a_study_in_a_shared_database_is_driven_from_one_folder_at_a_time(tmp_path):
+    shared, here, there = f"sqlite:///{tmp_path}/shared.db", tmp_path / "here", tmp_path / "there"
+    with scheduler(here, [order(study(trials=3))], url=shared) as first:
+        events = first.run()
+        next(events)
+        with pytest.raises(StateMismatchError, match="driven by another scheduler, from another folder"):
+            drive(there, [order(study(trials=3))], url=shared)
+        list(events)
+    (end,) = finals(drive(there, [order(study(trials=4))], url=shared)).values()
+    assert end.finished == 4

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
@@ -24,6 +25,7 @@ from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pr
 from nasctl.errors import MachineError
 from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD
+from nasctl.tuning.study.claims import Claims
 from nasctl.tuning.trials import Asked, Ended, StudyProgress, asked_trial
 
 LOG = logging.getLogger(__name__)
@@ -59,9 +61,19 @@ class StudyStore:
                 with filelock.FileLock(self.path.with_name(f"{self.path.name}.lock")):  # two may want to make it
                     self.rdb = RDBStorage(url)
         self.url = url
+        self._claims = Claims(self.rdb.engine, self.path)
+
+    def claim(self, study: str, root: Path) -> None:
+        """Be the one that drives this study as long as the store is open, for the store in the folder `root`.
+
+        Raises StateMismatchError if another process is.
+        """
+        with database_errors(self.url):
+            self._claims.take(study, root)
 
     def close(self) -> None:
         """Let go of the database."""
+        self._claims.close()
         self.rdb.scoped_session.remove()
         self.rdb.engine.dispose()
 
