@@ -26,11 +26,13 @@ Prepared = tuple[str, str]
 """The digests of a prepared data set and embedding."""
 
 
-def slots(settings: Settings) -> int:
-    """How many jobs run at a time."""
+def slots(settings: Settings, studies: int = 1) -> int:
+    """How many jobs run at a time, of so many studies or searches."""
     from nasctl.workers.local import local_slots  # noqa: PLC0415 - --help need not pay for it
 
-    return 1 if settings.pool == "inprocess" else len(local_slots(settings.workers, settings.device, os.environ))
+    if settings.pool == "inprocess":
+        return 1
+    return len(local_slots(settings.workers, settings.device, os.environ, studies))
 
 
 def check_common(every: Sequence[Settings]) -> None:
@@ -63,7 +65,7 @@ def drive(
     try:
         scheduler = Scheduler(
             orders,
-            _pool(settings, stores, prepared),
+            _pool(settings, stores, prepared, len(orders)),
             store,
             stores.root,
             tracker=tracker,
@@ -77,7 +79,7 @@ def drive(
         store.close()
 
 
-def _pool(settings: Settings, stores: Stores, prepared: Sequence[Prepared]) -> Pool:
+def _pool(settings: Settings, stores: Stores, prepared: Sequence[Prepared], studies: int) -> Pool:
     from nasctl.workers.inprocess import InProcessPool  # noqa: PLC0415 - --help need not pay for it
     from nasctl.workers.local import local_pool, local_slots  # noqa: PLC0415 - as above
     from nasctl.workers.pool import Limits  # noqa: PLC0415 - as above
@@ -90,4 +92,12 @@ def _pool(settings: Settings, stores: Stores, prepared: Sequence[Prepared]) -> P
         )
     warm = tuple(dict.fromkeys(prepared))
     limits = Limits(times.beat, times.silence, times.epoch, times.grace, resume.after, resume.every)
-    return local_pool(settings.workers, settings.device, limits, cache=stores.cache, logs=stores.logs, warm=warm)
+    return local_pool(
+        settings.workers,
+        settings.device,
+        limits,
+        cache=stores.cache,
+        logs=stores.logs,
+        warm=warm,
+        studies=studies,
+    )

@@ -80,7 +80,7 @@ def search(
         from nasctl.cli.plan import search_plan, show  # noqa: PLC0415 - --help need not pay for it
 
         for one in searches:
-            show(search_plan(one.settings, slots(one.settings)), as_json=as_json)
+            show(search_plan(one.settings, slots(one.settings, len(searches))), as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(searches, shlex.join(["nasctl", "search", *flags, *overrides]), as_json=as_json)
@@ -136,7 +136,7 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
 
     first = asked[0]
     check_common([each.settings for each in asked])
-    count = slots(first.settings)
+    count = slots(first.settings, len(asked))
     check_room(first.stores.root, sum(search_bytes(each.settings, count) for each in asked))
     check_memory([(each.settings, cells_asked(each.settings)) for each in asked], count)
     orders = [_order(each, count) for each in asked]

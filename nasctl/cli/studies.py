@@ -65,7 +65,9 @@ def run_studies(
 
         for one in asked:
             space = _space(one.settings, one.cells, None)
-            show(study_plan(one.settings, one.cells, space, one.trials, slots(one.settings)), as_json=as_json)
+            show(
+                study_plan(one.settings, one.cells, space, one.trials, slots(one.settings, len(asked))), as_json=as_json
+            )
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(asked, shlex.join(["nasctl", command, *flags, *overrides]), as_json=as_json)
@@ -168,7 +170,7 @@ def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
     from nasctl.tuning.driven import StudyOrder  # noqa: PLC0415 - as above
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 
-    count = slots(asked[0].settings)
+    count = slots(asked[0].settings, len(asked))
     amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, count)) for each in asked)
     check_room(asked[0].stores.root, amount)
     check_memory([(each.settings, each.cells) for each in asked], count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,12 @@ from nasctl.workers.process import Slot
 from nasctl.workers.supervision import ProcessPool
 
 WORKERS_WITH_GPUS = 8
+
+PER_STUDY = 8
+"""Workers that one study or search can keep busy: as many as it has jobs in flight."""
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time per so many, or "max": what a container is given (`docker run --cpus`)."""
 
 SECRET_PREFIXES = ("MLFLOW_", "PG", "AWS_")
 SECRETS = frozenset({"NASCTL_STORE_URL", "NASCTL_STORE_TRACKING", "HF_TOKEN"})
@@ -31,24 +38,29 @@ def local_pool(
     cache: Path,
     logs: Path,
     warm: Sequence[tuple[str, str]] = (),
+    studies: int = 1,
 ) -> ProcessPool:
     """A pool of `workers` processes on this machine, one thread each; nothing is started yet.
 
-    "auto" is eight workers where there are GPUs, sharing them in turn, else one per core. Raises MachineError if
-    device="cuda" and there is none.
+    "auto" is eight workers where there are GPUs, sharing them in turn, else one per core that so many `studies` can
+    use. Raises MachineError if device="cuda" and there is none.
     """
-    slots = local_slots(workers, device, os.environ)
+    slots = local_slots(workers, device, os.environ, studies)
     return ProcessPool(slots, limits, cache=cache, logs=logs, warm=warm, is_lost=is_lost)
 
 
 def local_slots(
-    workers: int | Literal["auto"], device: Literal["auto", "cpu", "cuda"], environment: Mapping[str, str]
+    workers: int | Literal["auto"],
+    device: Literal["auto", "cpu", "cuda"],
+    environment: Mapping[str, str],
+    studies: int = 1,
 ) -> tuple[Slot, ...]:
     """One slot per worker, with the environment that its process gets."""
     devices = () if device == "cpu" else visible_devices(environment)
     if device == "cuda" and not devices:
         raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
-    count = (WORKERS_WITH_GPUS if devices else cores()) if workers == "auto" else workers
+    at_best = WORKERS_WITH_GPUS if devices else min(cores(), PER_STUDY * studies)
+    count = at_best if workers == "auto" else workers
     command = (sys.executable, "-P", "-m", "nasctl.workers.worker")
     gpus = [devices[number % len(devices)] if devices else "" for number in range(count)]
     kind = "cuda" if devices else "cpu"
@@ -116,8 +128,13 @@ def is_lost(gpu: str) -> bool:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use, a part of one included."""
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        time, period = QUOTA.read_text().split()
+        return min(known, math.ceil(int(time) / int(period)))
+    except (OSError, ValueError):  # no such file, or no limit
+        return known
 
 
 def worker_environment(environment: Mapping[str, str], gpu: str, threads: int) -> dict[str, str]:

@@ -113,18 +113,22 @@ class WorkerProcess:
             log.write(text + b"\n")
 
     def cap_log(self) -> None:
-        """Put the log aside once it is full; one older part is kept."""
-        if self.log.stat().st_size > LOG_BYTES:
-            shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
-            os.truncate(self.log, 0)  # the worker appends, so it goes on at the new end
-            self._log_start = 0
+        """Put the log aside once it is full; one older part is kept. Nothing if somebody has removed it."""
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)  # the worker appends, so it goes on at the new end
+                self._log_start = 0
 
     def last_words(self) -> tuple[str, ...]:
-        """The last lines of what this worker wrote to standard error."""
-        with self.log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, size - _TAIL_BYTES))
-            lines = log.read().decode(errors="replace").splitlines()
+        """The last lines of what this worker wrote to standard error; none if somebody has removed its log."""
+        try:
+            with self.log.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_start, size - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ()
         return tuple(line for line in lines if not is_marker(line))[-LAST_LINES:]
 
     def _read(self) -> None:

@@ -1,6 +1,7 @@
 """A pool of processes and what can go wrong with them; a worker is a few lines of Python where that is enough."""
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -208,6 +209,18 @@ def test_a_log_is_capped_and_goes_on(tmp_path, monkeypatch):
             pool.events(0.05)
     assert log.stat().st_size < 1000
     assert log.with_suffix(".log.1").stat().st_size > 2000
+
+
+def test_a_log_that_somebody_removes_ends_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "LOG_CHECK_SECONDS", 0.0)
+    with started(process_pool(tmp_path, 1)) as pool:
+        until(pool, WorkerReady)
+        shutil.rmtree(tmp_path / "logs")
+        pool.events(0.05)
+        pool.send(0, job(faults={"s/0": {"kind": "exit"}}))
+        lost = until(pool, WorkerLost)[-1]
+        assert (lost.detail, lost.words) == ("exit code 3", ())
+        until(pool, WorkerReady)
 
 
 def test_stopping_asks_first_and_closing_kills_what_is_left(tmp_path):
