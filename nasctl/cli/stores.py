@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from nasctl.databases import Durability, sqlite_path
-from nasctl.errors import MachineError
+from nasctl.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.config.settings import Settings
@@ -60,15 +61,28 @@ class Stores:
 
 
 def stores_of(settings: Settings) -> Stores:
-    """The stores that the settings name; addresses from the environment stand before theirs."""
+    """The stores that the settings name; addresses from the environment stand before theirs.
+
+    Raises UsageError if both are one database, or if the folder's name cannot stand in the address of one.
+    """
     root = Path(settings.store.root).expanduser().absolute()
-    return Stores(
-        root,
-        os.environ.get(URL_VARIABLE) or settings.store.url or f"sqlite:///{root / 'studies.db'}",
-        os.environ.get(TRACKING_VARIABLE) or settings.store.tracking or f"sqlite:///{root / 'mlflow.db'}",
-        settings.store.experiment,
-        settings.store.durability,
-    )
+    studies = os.environ.get(URL_VARIABLE) or settings.store.url or _in_file(root, "studies.db")
+    tracking = os.environ.get(TRACKING_VARIABLE) or settings.store.tracking or _in_file(root, "mlflow.db")
+    if studies == tracking:
+        raise UsageError(
+            "store.url and store.tracking are one database; Optuna and MLflow need one each",
+            "another database, on the same server if you like",
+        )
+    return Stores(root, studies, tracking, settings.store.experiment, settings.store.durability)
+
+
+def _in_file(root: Path, name: str) -> str:
+    """The address of an SQLite file."""
+    if foreign := re.search(r"\?|%[0-9A-Fa-f]{2}", str(root)):  # SQLAlchemy takes them for its own
+        raise UsageError(
+            f"store.root={root}: {foreign.group()} cannot stand in a database's address", "a folder without it"
+        )
+    return f"sqlite:///{root / name}"
 
 
 def tracker_for_studies(stores: Stores) -> Tracker:

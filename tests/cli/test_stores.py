@@ -8,6 +8,7 @@ import pytest
 
 from nasctl.cli.stores import TRACKING_VARIABLE, URL_VARIABLE, stores_of
 from nasctl.config.composition import compose
+from nasctl.errors import UsageError
 from nasctl.workers.local import worker_environment
 
 
@@ -39,3 +40,17 @@ def test_an_address_with_a_password_comes_from_the_environment(monkeypatch, vari
 
 def test_an_address_is_no_secret_by_itself():
     assert stores("store.tracking=http://host:5000").tracking == "http://host:5000"
+
+
+def test_two_libraries_need_two_databases():
+    with pytest.raises(UsageError, match="are one database; Optuna and MLflow need one each"):
+        stores("store.url=postgresql://h/db", "store.tracking=postgresql://h/db")
+
+
+@pytest.mark.parametrize("name", ["why?", "100%20"])
+def test_a_folder_that_no_address_can_name_is_refused(name):
+    with pytest.raises(UsageError, match="cannot stand in a database's address"):
+        stores(f"store.root='/data/{name}'")
+    servers = ("store.url=postgresql://h/a", "store.tracking=postgresql://h/b")
+    assert stores(*servers, f"store.root='/data/{name}'").root.name == name
+    assert stores("store.root='/data/größe #1 100%'").files()

@@ -256,6 +256,15 @@ def test_trouble_with_the_database_is_one_line(tmp_path, store):
     assert "\n" not in str(raised.value)
 
 
+def test_tables_of_another_version_are_one_line(tmp_path, store):
+    with sqlite3.connect(tmp_path / "studies.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.9.9.x'")
+        connection.execute("UPDATE version_info SET schema_version = 99")
+    connection.close()
+    with pytest.raises(MachineError, match=r"studies.db is a database of another version of Optuna"):
+        StudyStore(database(tmp_path))
+
+
 def test_a_gap_in_the_numbers_is_noticed(tmp_path, store):
     play(TrialStore(store, study()), 3)
     with sqlite3.connect(tmp_path / "studies.db") as connection:

@@ -55,13 +55,21 @@ class StudyStore:
         probe(url)
         sqlite_pragmas(durability)
         with database_errors(url):
-            if self.path is None:
-                self.rdb = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-            else:
-                with filelock.FileLock(self.path.with_name(f"{self.path.name}.lock")):  # two may want to make it
-                    self.rdb = RDBStorage(url)
+            try:
+                self.rdb = self._opened(url)
+            except RuntimeError:  # of Optuna, which finds tables of another version, or of another program
+                raise MachineError(
+                    f"{redacted(url)} is a database of another version of Optuna, or not Optuna's at all",
+                    "nasctl doctor tells the versions; another database: store.url=...",
+                ) from None
         self.url = url
         self._claims = Claims(self.rdb.engine, self.path)
+
+    def _opened(self, url: str) -> RDBStorage:
+        if self.path is None:
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        with filelock.FileLock(self.path.with_name(f"{self.path.name}.lock")):  # two may want to make it
+            return RDBStorage(url)
 
     def claim(self, study: str, root: Path) -> None:
         """Be the one that drives this study as long as the store is open, for the store in the folder `root`.
