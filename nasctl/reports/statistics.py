@@ -76,7 +76,8 @@ def read_predictions(path: Path, split: str = "test") -> Predictions:
     Raises MachineError if the file cannot be read as such, UsageError if it holds nothing of the split.
     """
     try:
-        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+        lines = path.read_text("utf-8").split("\n")  # splitlines also ends them at U+2028, which may stand in an id
+        entries = [json.loads(line) for line in lines if line]
         rows = sorted(
             (str(each["row_id"]), each["gold"], each["prediction"]) for each in entries if each["split"] == split
         )

@@ -12,6 +12,7 @@ from records import write_predictions
 
 from nasctl.data.metrics import METRICS
 from nasctl.errors import MachineError, UsageError
+from nasctl.files import canonical_json
 from nasctl.reports.statistics import (
     STATISTICS,
     Interval,
@@ -175,6 +176,14 @@ def test_predictions_are_read_in_the_order_of_their_ids(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no predictions of the split tset") as raised:
         read_predictions(path, "tset")
     assert "did you mean test" in raised.value.hint
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85"])
+def test_an_id_may_hold_what_ends_a_line_elsewhere(tmp_path: Path, end: str) -> None:
+    row = {"split": "test", "row_id": f"a{end}b", "gold": 1.0, "prediction": 2.0}
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(canonical_json(row) + "\n", "utf-8")
+    assert read_predictions(path).row_ids == (f"a{end}b",)
 
 
 @pytest.mark.parametrize(
