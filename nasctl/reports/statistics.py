@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasctl.data.metrics import CONSTANT_TOLERANCE, METRICS
+from nasctl.data.metrics import CONSTANT_TOLERANCE, METRICS, is_constant
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.rng import stream_seed
 
@@ -182,7 +182,14 @@ def _corrected(resampled: Resampled, tails: Array) -> Array:
 # --- metrics of weighted rows -----------------------------------------------------------------------------------------
 
 
+def _uncorrelated(weights: Array) -> Array:
+    """Of a side that is constant as a whole: its resamples are, too, and what differs in them is rounding."""
+    return np.zeros(len(weights))
+
+
 def _pearson(gold: Array, predicted: Array) -> Weighted:
+    if is_constant(gold) or is_constant(predicted):
+        return _uncorrelated
     columns = np.column_stack([_centred(gold), _centred(predicted)])
     moments = np.column_stack([columns, columns**2, columns[:, :1] * columns[:, 1:]])
     sizes = np.abs(columns).max(axis=0)
@@ -196,6 +203,8 @@ def _pearson(gold: Array, predicted: Array) -> Weighted:
 
 
 def _spearman(gold: Array, predicted: Array) -> Weighted:
+    if is_constant(gold) or is_constant(predicted):
+        return _uncorrelated
     order = np.argsort(predicted, kind="stable")  # rows stand in this order below, which spares sorting one side
     ranks_x, ranks_y = _weighted_ranks(gold[order]), _weighted_ranks(predicted[order])
 

@@ -157,6 +157,15 @@ def test_what_cannot_be_corrected_is_the_percentile_interval() -> None:
     assert (bounds.low, bounds.high) == pytest.approx((0.025, 0.975))
 
 
+@pytest.mark.parametrize("metric", CONTINUOUS)
+def test_what_is_constant_up_to_rounding_is_so_in_every_resample(metric: str) -> None:
+    gold = np.arange(40.0)
+    nearly = np.where(gold > 20, 4.0000005, 4.0)
+    assert METRICS[metric].function(gold, nearly) == 0.0
+    for data in (predictions(gold, nearly), predictions(nearly, gold)):
+        assert interval(resample(data, metric, resamples=50)) == Interval(0.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("estimate", "low", "high", "said"), [(1, 0.1, 2, "better"), (1, 0.0, 2, "not distinguishable")]
 )
