@@ -304,6 +304,14 @@ def test_pairs_are_compared_on_their_common_rows(systems: list[Result]) -> None:
     assert [row[9] for row in turned.rows] == ["worse", "worse", "not distinguishable"]
 
 
+def test_f1_is_resampled_by_the_classes_of_the_data_set(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "predictions.jsonl", [1, 1, 1, 0], [1, 1, 0, 0])  # none of the third class
+    three, two = (result("s", path, 0.8, metric="f1", classes=classes) for classes in (3, 2))
+    found = scatters([three, two], resamples=10)
+    assert found[three].resampled.estimate == pytest.approx((0.8 + 2 / 3) / 2)
+    assert found[two].resampled.estimate == pytest.approx(0.8)
+
+
 def test_what_answered_other_questions_is_not_compared(systems: list[Result], tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "d" / "predictions.jsonl", [1.0, 2.0, 3.0], [1.0, 2.5, 3.0])
     other = result("d", path, 0.9)

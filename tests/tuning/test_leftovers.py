@@ -26,3 +26,11 @@ def test_an_id_may_hold_what_ends_a_line_elsewhere(tmp_path, end):
     assert trouble(tmp_path / "predictions.jsonl", rows, 1.0, {}, "accuracy") == []
     (found, _) = trouble(tmp_path / "predictions.jsonl", rows, 0.5, {}, "accuracy")
     assert "accuracy is 1.0 by its rows, 0.5 was recorded" in found
+
+
+def test_f1_follows_from_the_rows_and_the_number_of_classes(tmp_path):
+    rows = [("a", 1, 1), ("b", 1, 1), ("c", 1, 0), ("d", 0, 0)]
+    mean = (0.8 + 2 / 3) / 2
+    assert trouble(tmp_path / "predictions.jsonl", rows, mean, {"classes": 3}) == []
+    assert trouble(tmp_path / "predictions.jsonl", rows, 0.8, {"classes": 2}) == []
+    assert trouble(tmp_path / "predictions.jsonl", rows, 0.8, {}) == []  # as many as occur: records of earlier versions
