@@ -7,7 +7,7 @@ from typing import Any
 
 from nasctl import reference
 from nasctl.reports.results import Result
-from nasctl.reports.shown import Key, Selection, Shown, cell_note, counterpart, notes_on, select
+from nasctl.reports.shown import Key, Selection, Shown, apart_note, cell_note, counterpart, notes_on, select
 from nasctl.reports.table import Cell, Column, Table
 
 BASELINE_LETTERS = frozenset({"L", "LL"})
@@ -51,7 +51,8 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         Column("time", "seconds", "seconds"),
     )
     title = "LSTMs and other cells (the paper's Table 1): Pearson (sick, stsb) or accuracy (mrpc), times 100"
-    return Table("1", title, columns, tuple(rows), (*_GENERAL, *notes_on(shown, ours), *cell_note(shown)))
+    apart = apart_note(each for each in ours.apart if (counterpart(each), each.model) in blocks)
+    return Table("1", title, columns, tuple(rows), (*_GENERAL, *notes_on(shown, ours), *apart, *cell_note(shown)))
 
 
 def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
@@ -85,7 +86,8 @@ def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     )
     title = "Cells found on one data set, used on another (the paper's Table 2): scores times 100"
     meaning = "From: the data set that the cells were found on. T: it is another one (the paper prints E here, too)."
-    return Table("2", title, columns, tuple(rows), (meaning, *notes_on(shown, ours), *cell_note(shown)))
+    apart = apart_note(each for each in ours.apart if each.found_on)
+    return Table("2", title, columns, tuple(rows), (meaning, *notes_on(shown, ours), *apart, *cell_note(shown)))
 
 
 _SCORES = (

@@ -16,13 +16,16 @@ PAPER_VECTORS: Mapping[str, str] = {
 }
 """The vectors file or encoder that the paper used, by embedding; that its BERT was uncased is our reading."""
 
+PAPER_METRICS: Mapping[str, str] = {"sick": "pearson", "stsb": "pearson", "mrpc": "accuracy"}
+"""The metric of all numbers in the paper, by data set."""
+
 Key = tuple[str, str, str, str]
 """Embedding, model, letters and data set: what is one row in the paper's tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A result that stands for its configuration, kind and vectors.
+    """A result that stands for its configuration, kind, vectors and metric.
 
     `count` says of how many trials or runs, `note` which others it was preferred to, and why ("" if there are none).
     """
@@ -34,10 +37,14 @@ class Shown:
 
 @dataclass(frozen=True)
 class Selection:
-    """The results that may be shown, by configuration, studies first; `marks` tell other vectors than the paper's."""
+    """The results that may be shown, by configuration, studies first; `marks` tell other vectors than the paper's.
+
+    `apart` are those by another metric than the paper's on its data: they stand beside none of its numbers.
+    """
 
     rows: Mapping[Key, tuple[Shown, ...]]
     marks: Mapping[tuple[str, str], str]
+    apart: tuple[Result, ...]
 
     def embedding(self, result: Result) -> str:
         """The embedding, with a mark where its vectors are others than the paper's: `glove:a`."""
@@ -46,19 +53,26 @@ class Selection:
 
 
 def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -> Selection:
-    """One result per configuration, kind and vectors.
+    """One result per configuration, kind, vectors and metric.
 
     Of studies it is the one with the most trials, of single runs the best on dev; never the best on test.
     """
-    groups: dict[tuple[int, str, Key], list[Result]] = {}
+    groups: dict[tuple[int, str, Key, str], list[Result]] = {}
+    apart = []
     for each in results:
-        if each.kind in kinds:
-            key = (each.embedding, each.model, each.rnn, each.dataset)
-            groups.setdefault((kinds.index(each.kind), each.vectors, key), []).append(each)
+        if each.kind not in kinds:
+            continue
+        if PAPER_METRICS.get(each.dataset, each.metric) != each.metric:
+            apart.append(each)
+            continue
+        key = (each.embedding, each.model, each.rnn, each.dataset)
+        like = (kinds.index(each.kind), each.vectors, key, each.metric)
+        groups.setdefault(like, []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
-    for (_, _, key), alike in sorted(groups.items()):
+    for (_, _, key, _), alike in sorted(groups.items()):
         rows[key] = (*rows.get(key, ()), _first(alike))
-    return Selection(rows, _marks(shown.result for group in rows.values() for shown in group))
+    marks = _marks(shown.result for group in rows.values() for shown in group)
+    return Selection(rows, marks, tuple(apart))
 
 
 def _first(alike: Sequence[Result]) -> Shown:
@@ -92,8 +106,15 @@ def counterpart(result: Result) -> str:
     return PAPER_ENCODER if result.encoder else result.embedding
 
 
+def apart_note(results: Iterable[Result]) -> list[str]:
+    """Which results are missing beside the paper's numbers since they have another metric."""
+    names = sorted(f"{each.name} ({each.metric})" for each in results)
+    why = "Only in the tables studies and runs, since the paper's numbers are of another metric"
+    return [f"{why}: {', '.join(names)}."] if names else []
+
+
 def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
-    """What a reader must know before comparing: other vectors, studies that go on, results left out, and the cells."""
+    """What a reader must know before comparing: other vectors and metrics, studies that go on, and results left out."""
     seen = {(each.result.embedding, each.result.vectors): counterpart(each.result) for each in shown}
     notes = [
         f"{embedding}:{mark} is {vectors or 'of unknown origin'} instead of the paper's "
@@ -101,6 +122,8 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
         for (embedding, vectors), mark in selection.marks.items()
         if (embedding, vectors) in seen
     ]
+    own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
+    notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
     notes += unfinished_note([each.result for each in shown])
     return notes + [each.note for each in shown if each.note]
 

@@ -9,7 +9,7 @@ from nasctl import reference
 from nasctl.reports.cells import ChosenCell, cell_code, cell_text, graph_of, paper_cells, paper_numbers
 from nasctl.reports.results import Result
 from nasctl.reports.scores import BASELINE_LETTERS
-from nasctl.reports.shown import Shown, notes_on, select
+from nasctl.reports.shown import Shown, apart_note, notes_on, select
 from nasctl.reports.table import Cell, Column, Drawing, Table
 
 
@@ -51,7 +51,7 @@ def table_5(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         Column("cell", key="architecture"),
     )
     title = "Hyperparameters of the best trial of each study (the paper's Table 5)"
-    notes = (*_CELLS, *notes_on(shown, ours))
+    notes = (*_CELLS, *notes_on(shown, ours), *apart_note(ours.apart))
     return Table("5", title, columns, tuple(rows), notes)
 
 

@@ -167,6 +167,32 @@ def test_the_study_with_the_most_trials_is_shown_not_the_one_with_the_best_test(
     assert "sick-glove-blm-L-paper is shown since it has the most trials; left out: sick-glove-blm-L." in table.notes
 
 
+def test_another_metric_than_the_papers_stands_beside_none_of_its_numbers(store: MemoryTracker) -> None:
+    study(store, "rank", 50, 0.79, 0.78, metric="spearman")
+    study(store, "mrpc-f1", 3, 0.84, 0.83, dataset="mrpc", metric="f1")
+    study(store, "rank-T", 3, 0.79, 0.78, cell="transferred", layers="C", source="mrpc", metric="spearman")
+    one, two, five = build_tables(["1", "2", "5"], store)
+    (row,) = [row for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")]
+    assert row[4:8] == (24, pytest.approx(85.98), 86.3, pytest.approx(84.02))
+    assert ("mrpc", "glove", "blm", "L", None, None, 78.4) in [row[:7] for row in one.rows]
+    assert [row[5] for row in two.rows if row[:5] == ("glove", "blm", "T", "mrpc", "sick")] == [2]
+    assert [row[:4] for row in five.rows if row[4] == "ours"].count(("blm", "glove", "L", "sick")) == 1
+    why = "Only in the tables studies and runs, since the paper's numbers are of another metric"
+    assert f"{why}: mrpc-f1 (f1), rank (spearman), rank-T (spearman)." in one.notes
+    assert f"{why}: rank-T (spearman)." in two.notes
+    assert f"{why}: mrpc-f1 (f1), rank (spearman), rank-T (spearman)." in five.notes
+
+
+def test_a_single_run_is_the_best_of_those_by_the_same_metric(store: MemoryTracker) -> None:
+    tags = {**LABELS, "nasctl.dataset": "mine", "nasctl.cell": "transferred", "nasctl.layers": "C"}
+    for name, metric, dev in (("by-f1", "f1", 0.8), ("by-accuracy", "accuracy", 0.9)):
+        run = entry(0, dev, {**tags, "nasctl.source": "mrpc"}, test=dev, metric=metric, cells=(ENAS_24,))
+        store.log_run(name, run, ())
+    (table,) = build_tables(["2"], store)
+    assert [row[6] for row in table.rows if row[4] == "mine"] == [pytest.approx(90.0), pytest.approx(80.0)]
+    assert "Metrics on other data than the paper's: by-accuracy by accuracy, by-f1 by f1." in table.notes
+
+
 def test_another_encoder_has_rows_of_its_own_beside_the_papers_bert(store: MemoryTracker) -> None:
     for number, vectors in enumerate(("package/model", "package/model, layers 0")):
         labels = {"embedding": "minilm", "encoder": "package/model", "vectors": vectors}
