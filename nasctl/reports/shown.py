@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
+from nasctl import reference
 from nasctl.reports.results import Result
 
 PAPER_ENCODER = "bert"
@@ -25,7 +26,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A result that stands for its configuration, kind, vectors and metric.
+    """A result that stands for its configuration, kind, vectors, metric, and data set that its cells were found on.
 
     `count` says of how many trials or runs, `note` which others it was preferred to, and why ("" if there are none).
     """
@@ -53,11 +54,11 @@ class Selection:
 
 
 def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -> Selection:
-    """One result per configuration, kind, vectors and metric.
+    """One result per configuration, kind, vectors, metric, and data set that its cells were found on.
 
     Of studies it is the one with the most trials, of single runs the best on dev; never the best on test.
     """
-    groups: dict[tuple[int, str, Key, str], list[Result]] = {}
+    groups: dict[tuple[int, str, Key, str, str], list[Result]] = {}
     apart = []
     for each in results:
         if each.kind not in kinds:
@@ -66,10 +67,10 @@ def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -
             apart.append(each)
             continue
         key = (each.embedding, each.model, each.rnn, each.dataset)
-        like = (kinds.index(each.kind), each.vectors, key, each.metric)
+        like = (kinds.index(each.kind), each.vectors, key, each.metric, each.found_on)
         groups.setdefault(like, []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
-    for (_, _, key, _), alike in sorted(groups.items()):
+    for (_, _, key, _, _), alike in sorted(groups.items()):
         rows[key] = (*rows.get(key, ()), _first(alike))
     marks = _marks(shown.result for group in rows.values() for shown in group)
     return Selection(rows, marks, tuple(apart))
@@ -79,12 +80,17 @@ def _first(alike: Sequence[Result]) -> Shown:
     if alike[0].kind == "run":
         first = min(alike, key=lambda each: (each.dev is None, -(each.dev or 0.0), each.name))
         count: int | str = "run" if len(alike) == 1 else f"{len(alike)} runs"
-        why = "is the best of these single runs on dev"
+        ties = [each.dev for each in alike].count(first.dev) > 1
+        equal = "none of these single runs is better on dev, and of those as good its name is the first"
+        why = equal if ties else "it is the best of these single runs on dev"
     else:
         first = min(alike, key=lambda each: (-each.trials, each.name))
-        count, why = first.trials, "has the most trials"
+        count = first.trials
+        ties = [each.trials for each in alike].count(first.trials) > 1
+        equal = "none has more trials, and of those with as many its name is the first"
+        why = equal if ties else "it has the most trials"
     others = ", ".join(sorted(each.name for each in alike if each is not first))
-    return Shown(first, count, f"{first.name} is shown since it {why}; left out: {others}." if others else "")
+    return Shown(first, count, f"{first.name} is shown since {why}; left out: {others}." if others else "")
 
 
 def _marks(results: Iterable[Result]) -> dict[tuple[str, str], str]:
@@ -104,6 +110,23 @@ def is_other(result: Result) -> bool:
 def counterpart(result: Result) -> str:
     """The embedding whose scores in the paper stand beside the result: BERT's beside those of every encoder."""
     return PAPER_ENCODER if result.encoder else result.embedding
+
+
+def from_elsewhere(result: Result) -> bool:
+    """Whether its cells were found on another data set than those that the paper transferred to the same data."""
+    paper = {row.dataset: row.optimized_for for row in reference.transfer() if "T" in row.letters}
+    return "T" in result.rnn and result.found_on not in {"", paper.get(result.dataset)}
+
+
+def letters(result: Result) -> str:
+    """The paper's letters; `T:stsb` where cells were found on another data set than those of the paper."""
+    return f"{result.rnn}:{result.found_on}" if from_elsewhere(result) else result.rnn
+
+
+def letters_note(shown: Iterable[Shown]) -> list[str]:
+    """What is meant by letters with a data set."""
+    found = sorted({(letters(each.result), each.result.found_on) for each in shown if from_elsewhere(each.result)})
+    return [f"{text}: cells found on {source}, as none of the paper's on these data were." for text, source in found]
 
 
 def apart_note(results: Iterable[Result]) -> list[str]:

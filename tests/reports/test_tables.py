@@ -193,6 +193,18 @@ def test_a_single_run_is_the_best_of_those_by_the_same_metric(store: MemoryTrack
     assert "Metrics on other data than the paper's: by-accuracy by accuracy, by-f1 by f1." in table.notes
 
 
+def test_studies_with_as_many_trials_are_not_said_to_have_fewer(store: MemoryTracker) -> None:
+    study(store, "sick-glove-blm-L-again", 24, 0.8, 0.7)
+    run = entry(0, 0.865, {**LABELS, "nasctl.letters": "R", "nasctl.vectors": "840B.txt"}, test=0.8, cells=(ENAS_24,))
+    store.log_run("another", run, ())
+    (table,) = build_tables(["1"], store)
+    why = "is shown since none has more trials, and of those with as many its name is the first"
+    left_out = "sick-glove-blm-L, sick-glove-blm-L-paper"
+    assert f"sick-glove-blm-L-again {why}; left out: {left_out}." in table.notes
+    why = "is shown since none of these single runs is better on dev, and of those as good its name is the first"
+    assert f"another {why}; left out: sick-glove-blm-R-s0, sick-glove-blm-R-s1." in table.notes
+
+
 def test_another_encoder_has_rows_of_its_own_beside_the_papers_bert(store: MemoryTracker) -> None:
     for number, vectors in enumerate(("package/model", "package/model, layers 0")):
         labels = {"embedding": "minilm", "encoder": "package/model", "vectors": vectors}
@@ -225,6 +237,34 @@ def test_transferred_cells_stand_where_they_came_from(store: MemoryTracker) -> N
     assert rows["glove", "blm", "R", "random", "sick"][1:3] == (pytest.approx(87.1), 87.6)
     assert rows["glove", "esim", "EL", "sick", "sick"][2] is None  # not in the paper's Table 2
     assert "my_data" not in {row[4] for row in table.rows}
+
+
+def test_cells_from_two_data_sets_are_two_rows(store: MemoryTracker) -> None:
+    moved = {"cell": "transferred", "layers": "C"}
+    for number, source in enumerate(("mrpc", "sick")):
+        study(store, f"from-{source}", 2 + number, 0.8, 0.75 - number / 100, dataset="stsb", source=source, **moved)
+    study(store, "from-stsb", 9, 0.9, 0.85, source="stsb", **moved)
+    one, two, five = build_tables(["1", "2", "5"], store)
+    rows = {row[:5]: row[5:] for row in two.rows}
+    assert [rows["glove", "blm", "T", source, "stsb"][3] for source in ("mrpc", "sick")] == [75.0, 74.0]
+    assert rows["glove", "blm", "T", "stsb", "sick"][:3] == (9, pytest.approx(90.0), None)
+    assert rows["glove", "blm", "T", "mrpc", "sick"][:3] == (2, pytest.approx(87.0), 87.3)
+    assert {row[3]: row[4:7:2] for row in one.rows if row[0] == "sick" and "T" in row[3]} == {
+        "T": (2, 87.3),
+        "T:stsb": (9, None),  # the paper's are from mrpc
+    }
+    assert [row[3] for row in one.rows if row[0] == "stsb" and "T" in row[3]] == ["T:mrpc", "T:sick"]
+    assert [row[2] for row in five.rows if row[3:5] == ("stsb", "ours") and "T" in row[2]] == ["T:mrpc", "T:sick"]
+    for table in (one, five):
+        assert "T:stsb: cells found on stsb, as none of the paper's on these data were." in table.notes
+
+
+def test_the_papers_row_stays_where_ours_is_from_other_data() -> None:
+    tracker = MemoryTracker()
+    study(tracker, "from-stsb", 9, 0.9, 0.85, cell="transferred", layers="C", source="stsb")
+    (table,) = build_tables(["1"], tracker)
+    rows = [(row[3], row[4], row[6]) for row in table.rows if row[0] == "sick" and "T" in str(row[3])]
+    assert rows == [("T", None, 87.3), ("T:stsb", 9, None)]
 
 
 def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
