@@ -3,6 +3,9 @@
 Everything is computed in float64 with numpy alone. Constant predictions (or constant gold labels) have no correlation;
 Pearson, Spearman and Matthews are 0 then, and `is_constant` tells the caller, who counts it. A prediction that is not
 a finite number makes the correlations NaN: such a run has diverged, and no ranking hides it.
+
+What a metric means follows from the data set, never from the classes that happen to occur in some of its rows: a dev
+split, an epoch's predictions and a resample of test rows are judged alike.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ CONSTANT_TOLERANCE = 1e-6
 class Metric:
     """One row of `METRICS`.
 
-    `function(gold, predicted)` takes two arrays of equal length n: floats for regression, class numbers for
-    classification. `worst` is what a diverged run is told to have; shown numbers are multiplied by `scale`.
+    `function(gold, predicted, classes)` takes two arrays of equal length n: floats for regression, class numbers for
+    classification; `classes` is how many the data set has: 0 for regression, and where nobody knows, which stands for
+    as many as occur. `worst` is what a diverged run is told to have; shown numbers are multiplied by `scale`.
     """
 
     name: str
@@ -38,7 +42,7 @@ class Metric:
     direction: Literal["maximize", "minimize"]
     worst: float
     scale: float
-    function: Callable[[Array, Array], float]
+    function: Callable[[Array, Array, int], float]
 
     @property
     def sign(self) -> float:
@@ -53,7 +57,7 @@ def is_constant(predicted: Array) -> bool:
     return bool(np.isfinite(span)) and span <= CONSTANT_TOLERANCE * float(np.abs(values).max())
 
 
-def pearson(gold: Array, predicted: Array) -> float:
+def pearson(gold: Array, predicted: Array, _classes: int = 0) -> float:
     """Pearson's correlation, in [-1, 1]; 0.0 if either side is constant."""
     gold, predicted = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     if not (np.isfinite(gold).all() and np.isfinite(predicted).all()):
@@ -66,7 +70,7 @@ def pearson(gold: Array, predicted: Array) -> float:
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
 
 
-def spearman(gold: Array, predicted: Array) -> float:
+def spearman(gold: Array, predicted: Array, _classes: int = 0) -> float:
     """Spearman's rank correlation, ties at their average rank; 0.0 if either side is constant."""
     gold, predicted = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     if not (np.isfinite(gold).all() and np.isfinite(predicted).all()):
@@ -76,27 +80,27 @@ def spearman(gold: Array, predicted: Array) -> float:
     return pearson(_average_ranks(gold), _average_ranks(predicted))
 
 
-def accuracy(gold: Array, predicted: Array) -> float:
+def accuracy(gold: Array, predicted: Array, _classes: int = 0) -> float:
     """Share of equal entries."""
     return float(np.mean(np.asarray(gold) == np.asarray(predicted)))
 
 
-def f1(gold: Array, predicted: Array) -> float:
-    """F1 of class 1 if no other class than 0 and 1 occurs, else the unweighted mean over the classes that occur.
+def f1(gold: Array, predicted: Array, classes: int) -> float:
+    """F1 of class 1 (the second) of two classes; of more the unweighted mean over those that occur on either side.
 
     A class that is neither right nor wrong anywhere has F1 0.
     """
-    confusion = _confusion(gold, predicted)
+    confusion = _confusion(gold, predicted, classes)
     right, made, real = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
     each = 2.0 * right / np.maximum(made + real, 1)
-    if len(confusion) <= 2:
-        return float(each[1]) if len(each) == 2 else 0.0
+    if (classes or len(each)) <= 2:
+        return float(each[1]) if len(each) > 1 else 0.0
     return float(each[(made + real) > 0].mean())
 
 
-def mcc(gold: Array, predicted: Array) -> float:
+def mcc(gold: Array, predicted: Array, classes: int) -> float:
     """Matthews' correlation; for more than two classes Gorodkin 2004, R_K. 0.0 if either side is constant."""
-    confusion = _confusion(gold, predicted).astype(np.float64)
+    confusion = _confusion(gold, predicted, classes).astype(np.float64)
     total, right = confusion.sum(), np.trace(confusion)
     made, real = confusion.sum(axis=0), confusion.sum(axis=1)
     spread = (total**2 - made @ made) * (total**2 - real @ real)
@@ -125,15 +129,16 @@ LOSSES: Mapping[Loss, Task] = MappingProxyType(
 """Which losses fit which task."""
 
 
-def score(task: Task, gold: Array, predicted: Array) -> dict[str, float]:
-    """Every metric of `task`, in the order of `METRICS`.
+def score(task: Task, gold: Array, predicted: Array, classes: int) -> dict[str, float]:
+    """Every metric of `task`, in the order of `METRICS`; `classes` as there.
 
     Raises ValueError if the two sides are not of one length, or empty.
     """
     gold, predicted = np.asarray(gold), np.asarray(predicted)
     if gold.ndim != 1 or gold.shape != predicted.shape or not len(gold):
         raise ValueError(f"gold has shape {gold.shape}, predicted {predicted.shape}; both must be [n] with n > 0")
-    return {metric.name: metric.function(gold, predicted) for metric in METRICS.values() if metric.task == task}
+    fitting = (metric for metric in METRICS.values() if metric.task == task)
+    return {metric.name: metric.function(gold, predicted, classes) for metric in fitting}
 
 
 def _average_ranks(values: Array) -> Array:
@@ -143,8 +148,8 @@ def _average_ranks(values: Array) -> Array:
     return np.asarray(ends - (counts + 1) / 2)[place]
 
 
-def _confusion(gold: Array, predicted: Array) -> Array:
-    """Counts [real class, predicted class], square, up to the largest class that occurs."""
+def _confusion(gold: Array, predicted: Array, classes: int) -> Array:
+    """Counts [real class, predicted class], square: of all classes, and of whatever else occurs."""
     gold, predicted = np.asarray(gold, np.int64), np.asarray(predicted, np.int64)
-    size = int(max(gold.max(), predicted.max())) + 1
+    size = max(int(max(gold.max(), predicted.max())) + 1, classes)
     return np.bincount(gold * size + predicted, minlength=size * size).reshape(size, size)

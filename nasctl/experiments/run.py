@@ -185,6 +185,7 @@ def train(
         splits["dev"],
         spec.training,
         task=corpus.task,
+        classes=len(corpus.classes),
         metric=spec.metric,
         device=workplace.device,
         state=state,
@@ -275,16 +276,16 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
     clock.lap("load")
     metrics: dict[str, dict[str, float]] = {}
     predictions: list[Prediction] = []
-    rows: dict[str, int] = {}
+    counts = {"classes": len(corpus.classes)} if corpus.classes else {}
     constant = record.counts.get("constant_predictions", 0)
     for name in ("dev", "test"):
         split = corpus.splits.get(name)
         if split is None:
             continue
         predicted = predict(model, split, corpus.task, workplace.device)
-        metrics[name] = score(corpus.task, split.labels, predicted)
+        metrics[name] = score(corpus.task, split.labels, predicted, len(corpus.classes))
         constant += is_constant(predicted)
-        rows[f"{name}_rows"] = len(predicted)
+        counts[f"{name}_rows"] = len(predicted)
         predictions += [
             Prediction(name, row, float(gold), float(answer))
             for row, gold, answer in zip(split.row_ids, split.labels, predicted, strict=True)
@@ -296,7 +297,7 @@ def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workpla
         dev=metrics["dev"],
         test=metrics.get("test", {}),
         seconds=clock.seconds,
-        counts={**record.counts, **rows, "constant_predictions": constant},
+        counts={**record.counts, **counts, "constant_predictions": constant},
     )
     return Evaluation(evaluated, tuple(predictions))
 

@@ -138,7 +138,8 @@ def _parts(spec: SearchSpec, workplace: Workplace) -> _Parts:
     space = sharing(space_named(spec.space.name, nodes=spec.space.nodes))
     first = alone(spec, spelled(space.decode(next(iter(space.covering_codes())))))
     corpus, model = workplace.data(first), build(first, workplace, shared_weights(space))
-    judge = Judge(Supernet(model, space), corpus.splits["dev"], corpus.task, spec.metric, workplace.device)
+    net, dev, classes = Supernet(model, space), corpus.splits["dev"], len(corpus.classes)
+    judge = Judge(net, dev, corpus.task, spec.metric, workplace.device, classes=classes)
     return _Parts(space, model, judge, _strategy(spec, space, workplace.device), corpus.splits["train"])
 
 

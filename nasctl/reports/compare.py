@@ -43,7 +43,8 @@ def scatters(results: Iterable[Result], *, resamples: int = RESAMPLES, seed: int
     for result in results:
         if result.predictions is not None and result.test is not None and result.metric in STATISTICS:
             predictions = read_predictions(result.predictions)
-            found[result] = Scatter(predictions, resample(predictions, result.metric, resamples=resamples, seed=seed))
+            drawn = resample(predictions, result.metric, classes=result.classes, resamples=resamples, seed=seed)
+            found[result] = Scatter(predictions, drawn)
     return found
 
 

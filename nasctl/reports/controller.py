@@ -201,7 +201,7 @@ def _ranks(searches: Sequence[ExaminedSearch], tracker: Tracker, resamples: int)
         shared, single = np.array(pairs, np.float64).reshape(-1, 2).T
         found: list[Cell] = [None] * 4
         if len(pairs) >= FEWEST_RANKED:
-            ranked = (STATISTICS["spearman"](single, shared), kendall(single, shared))
+            ranked = (STATISTICS["spearman"](single, shared, 0), kendall(single, shared))
             resampled = [resample_rows(statistic, len(pairs), resamples=resamples) for statistic in ranked]
             found = [cell for each in resampled for cell in _estimate(each)]
         rows.append((search.name, f"{len(pairs)} of {len(search.record.found)}", *found))

@@ -23,7 +23,7 @@ class Result:
     nobody knows. `encoder` is "" for word vectors. `dev` and `test` are the `metric` as a fraction; None if not
     known (yet). `seconds` were spent on all trials together, `search_seconds` before that on the search behind the pool
     (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
-    that is there, or None.
+    that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down.
     """
 
     kind: str
@@ -46,6 +46,7 @@ class Result:
     hyperparameters: Mapping[str, str] = field(hash=False)
     predictions: Path | None
     search_seconds: float | None = None
+    classes: int = 0
 
     @property
     def scale(self) -> float:
@@ -159,4 +160,5 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         hyperparameters=best.params,
         predictions=file if file is not None and file.is_file() else None,
         search_seconds=searched.get(run.tags.get(tag.FOUND_BY, "")),
+        classes=int(numbers.get("counts/classes", 0)),
     )

@@ -7,7 +7,19 @@ from typing import Any
 
 from nasctl import reference
 from nasctl.reports.results import Result
-from nasctl.reports.shown import Key, Selection, Shown, cell_note, counterpart, notes_on, select
+from nasctl.reports.shown import (
+    Key,
+    Selection,
+    Shown,
+    apart_note,
+    cell_note,
+    counterpart,
+    from_elsewhere,
+    letters,
+    letters_note,
+    notes_on,
+    select,
+)
 from nasctl.reports.table import Cell, Column, Table
 
 BASELINE_LETTERS = frozenset({"L", "LL"})
@@ -20,13 +32,13 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     """Dev and test of every configuration of the paper's, and of ours on its data, models and embeddings.
 
     Another encoder than the paper's BERT has rows of its own, with the paper's scores of BERT beside them.
-    Random and transferred cells have their scores from the paper's Table 2.
+    Random and transferred cells have their scores from the paper's Table 2, the latter if they come from the same data.
     """
     ours, paper = select(results), reference.scores()
-    letters = BASELINE_LETTERS | {key[2] for key in ours.rows}
+    known = BASELINE_LETTERS | {key[2] for key in ours.rows}
     blocks = list(dict.fromkeys(key[:2] for key in paper))
     datasets = list(dict.fromkeys(key[3] for key in paper))
-    wanted = {key for key in paper if key[2] in letters}
+    wanted = {key for key in paper if key[2] in known}
     beside = {key: (counterpart(group[0].result), *key[1:]) for key, group in ours.rows.items()}
     wanted |= {key for key, theirs in beside.items() if theirs[:2] in blocks and key[3] in datasets}
     rows: list[tuple[Cell, ...]] = []
@@ -37,10 +49,13 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         return (blocks.index(theirs[:2]), key[0] != theirs[0], key[0], _rank(key[2]), datasets.index(key[3]))
 
     for key in sorted(wanted, key=place):
-        for each in ours.rows.get(key, (None,)):
+        group = ours.rows.get(key, ())
+        unpaired = key in paper and all(from_elsewhere(each.result) for each in group)
+        for each in (None, *group) if unpaired else group:
             shown += [each] if each else []
-            head, scores = _head(ours, key, each), _scores(each, paper.get(beside.get(key, key)))
-            rows.append((key[3], *head, *scores, each.result.seconds if each else None))
+            theirs = None if each and from_elsewhere(each.result) else paper.get(beside.get(key, key))
+            head, seconds = _head(ours, key, each), each.result.seconds if each else None
+            rows.append((key[3], *head, _count(each), *_scores(each, theirs), seconds))
     columns = (
         Column("data", key="data set"),
         Column("emb.", key="embedding"),
@@ -51,7 +66,9 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         Column("time", "seconds", "seconds"),
     )
     title = "LSTMs and other cells (the paper's Table 1): Pearson (sick, stsb) or accuracy (mrpc), times 100"
-    return Table("1", title, columns, tuple(rows), (*_GENERAL, *notes_on(shown, ours), *cell_note(shown)))
+    apart = [each for each in ours.apart if (counterpart(each), each.model) in blocks]
+    notes = (*letters_note(shown), *notes_on(shown, ours), *apart_note(apart), *cell_note(shown))
+    return Table("1", title, columns, tuple(rows), (*_GENERAL, *notes))
 
 
 def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
@@ -67,13 +84,13 @@ def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         for each in fitting or (None,):
             shown += [each] if each else []
             scores = _scores(each, (row.dev, row.test))
-            rows.append((*_head(ours, key, each)[:3], row.optimized_for, row.dataset, _count(each), *scores))
+            rows.append((*_head(ours, key, each)[:2], key[2], row.optimized_for, key[3], _count(each), *scores))
     for key, group in ours.rows.items():
         for each in group:
             source = each.result.found_on
             if source and (key, source) not in told and each not in shown:
                 shown.append(each)
-                rows.append((*_head(ours, key, each)[:3], source, key[3], _count(each), *_scores(each, None)))
+                rows.append((*_head(ours, key, each)[:2], key[2], source, key[3], _count(each), *_scores(each, None)))
     columns = (
         Column("emb.", key="embedding"),
         Column("model"),
@@ -85,7 +102,8 @@ def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     )
     title = "Cells found on one data set, used on another (the paper's Table 2): scores times 100"
     meaning = "From: the data set that the cells were found on. T: it is another one (the paper prints E here, too)."
-    return Table("2", title, columns, tuple(rows), (meaning, *notes_on(shown, ours), *cell_note(shown)))
+    apart = apart_note(each for each in ours.apart if each.found_on)
+    return Table("2", title, columns, tuple(rows), (meaning, *notes_on(shown, ours), *apart, *cell_note(shown)))
 
 
 _SCORES = (
@@ -98,8 +116,10 @@ _GENERAL = ("The paper ran 500 trials per LSTM study and 200 per study with othe
 
 
 def _head(ours: Selection, key: Key, each: Shown | None) -> tuple[Cell, ...]:
-    embedding = ours.embedding(each.result) if each else key[0]
-    return (embedding, key[1], key[2], _count(each))
+    """Embedding, model and letters."""
+    if each is None:
+        return key[:3]
+    return (ours.embedding(each.result), key[1], letters(each.result))
 
 
 def _count(each: Shown | None) -> Cell:

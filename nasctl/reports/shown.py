@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
+from nasctl import reference
 from nasctl.reports.results import Result
 
 PAPER_ENCODER = "bert"
@@ -16,13 +17,16 @@ PAPER_VECTORS: Mapping[str, str] = {
 }
 """The vectors file or encoder that the paper used, by embedding; that its BERT was uncased is our reading."""
 
+PAPER_METRICS: Mapping[str, str] = {"sick": "pearson", "stsb": "pearson", "mrpc": "accuracy"}
+"""The metric of all numbers in the paper, by data set."""
+
 Key = tuple[str, str, str, str]
 """Embedding, model, letters and data set: what is one row in the paper's tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A result that stands for its configuration, kind and vectors.
+    """A result that stands for its configuration, kind, vectors, metric, and data set that its cells were found on.
 
     `count` says of how many trials or runs, `note` which others it was preferred to, and why ("" if there are none).
     """
@@ -34,10 +38,14 @@ class Shown:
 
 @dataclass(frozen=True)
 class Selection:
-    """The results that may be shown, by configuration, studies first; `marks` tell other vectors than the paper's."""
+    """The results that may be shown, by configuration, studies first; `marks` tell other vectors than the paper's.
+
+    `apart` are those by another metric than the paper's on its data: they stand beside none of its numbers.
+    """
 
     rows: Mapping[Key, tuple[Shown, ...]]
     marks: Mapping[tuple[str, str], str]
+    apart: tuple[Result, ...]
 
     def embedding(self, result: Result) -> str:
         """The embedding, with a mark where its vectors are others than the paper's: `glove:a`."""
@@ -46,31 +54,43 @@ class Selection:
 
 
 def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -> Selection:
-    """One result per configuration, kind and vectors.
+    """One result per configuration, kind, vectors, metric, and data set that its cells were found on.
 
     Of studies it is the one with the most trials, of single runs the best on dev; never the best on test.
     """
-    groups: dict[tuple[int, str, Key], list[Result]] = {}
+    groups: dict[tuple[int, str, Key, str, str], list[Result]] = {}
+    apart = []
     for each in results:
-        if each.kind in kinds:
-            key = (each.embedding, each.model, each.rnn, each.dataset)
-            groups.setdefault((kinds.index(each.kind), each.vectors, key), []).append(each)
+        if each.kind not in kinds:
+            continue
+        if PAPER_METRICS.get(each.dataset, each.metric) != each.metric:
+            apart.append(each)
+            continue
+        key = (each.embedding, each.model, each.rnn, each.dataset)
+        like = (kinds.index(each.kind), each.vectors, key, each.metric, each.found_on)
+        groups.setdefault(like, []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
-    for (_, _, key), alike in sorted(groups.items()):
+    for (_, _, key, _, _), alike in sorted(groups.items()):
         rows[key] = (*rows.get(key, ()), _first(alike))
-    return Selection(rows, _marks(shown.result for group in rows.values() for shown in group))
+    marks = _marks(shown.result for group in rows.values() for shown in group)
+    return Selection(rows, marks, tuple(apart))
 
 
 def _first(alike: Sequence[Result]) -> Shown:
     if alike[0].kind == "run":
         first = min(alike, key=lambda each: (each.dev is None, -(each.dev or 0.0), each.name))
         count: int | str = "run" if len(alike) == 1 else f"{len(alike)} runs"
-        why = "is the best of these single runs on dev"
+        ties = [each.dev for each in alike].count(first.dev) > 1
+        equal = "none of these single runs is better on dev, and of those as good its name is the first"
+        why = equal if ties else "it is the best of these single runs on dev"
     else:
         first = min(alike, key=lambda each: (-each.trials, each.name))
-        count, why = first.trials, "has the most trials"
+        count = first.trials
+        ties = [each.trials for each in alike].count(first.trials) > 1
+        equal = "none has more trials, and of those with as many its name is the first"
+        why = equal if ties else "it has the most trials"
     others = ", ".join(sorted(each.name for each in alike if each is not first))
-    return Shown(first, count, f"{first.name} is shown since it {why}; left out: {others}." if others else "")
+    return Shown(first, count, f"{first.name} is shown since {why}; left out: {others}." if others else "")
 
 
 def _marks(results: Iterable[Result]) -> dict[tuple[str, str], str]:
@@ -92,8 +112,32 @@ def counterpart(result: Result) -> str:
     return PAPER_ENCODER if result.encoder else result.embedding
 
 
+def from_elsewhere(result: Result) -> bool:
+    """Whether its cells were found on another data set than those that the paper transferred to the same data."""
+    paper = {row.dataset: row.optimized_for for row in reference.transfer() if "T" in row.letters}
+    return "T" in result.rnn and result.found_on not in {"", paper.get(result.dataset)}
+
+
+def letters(result: Result) -> str:
+    """The paper's letters; `T:stsb` where cells were found on another data set than those of the paper."""
+    return f"{result.rnn}:{result.found_on}" if from_elsewhere(result) else result.rnn
+
+
+def letters_note(shown: Iterable[Shown]) -> list[str]:
+    """What is meant by letters with a data set."""
+    found = sorted({(letters(each.result), each.result.found_on) for each in shown if from_elsewhere(each.result)})
+    return [f"{text}: cells found on {source}, as none of the paper's on these data were." for text, source in found]
+
+
+def apart_note(results: Iterable[Result]) -> list[str]:
+    """Which results are missing beside the paper's numbers since they have another metric."""
+    names = sorted(f"{each.name} ({each.metric})" for each in results)
+    why = "Only in the tables studies and runs, since the paper's numbers are of another metric"
+    return [f"{why}: {', '.join(names)}."] if names else []
+
+
 def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
-    """What a reader must know before comparing: other vectors, studies that go on, results left out, and the cells."""
+    """What a reader must know before comparing: other vectors and metrics, studies that go on, and results left out."""
     seen = {(each.result.embedding, each.result.vectors): counterpart(each.result) for each in shown}
     notes = [
         f"{embedding}:{mark} is {vectors or 'of unknown origin'} instead of the paper's "
@@ -101,6 +145,8 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
         for (embedding, vectors), mark in selection.marks.items()
         if (embedding, vectors) in seen
     ]
+    own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
+    notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
     notes += unfinished_note([each.result for each in shown])
     return notes + [each.note for each in shown if each.note]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasctl.data.metrics import CONSTANT_TOLERANCE, METRICS
+from nasctl.data.metrics import CONSTANT_TOLERANCE, METRICS, is_constant
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.rng import stream_seed
 
@@ -76,7 +76,8 @@ def read_predictions(path: Path, split: str = "test") -> Predictions:
     Raises MachineError if the file cannot be read as such, UsageError if it holds nothing of the split.
     """
     try:
-        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+        lines = path.read_text("utf-8").split("\n")  # splitlines also ends them at U+2028, which may stand in an id
+        entries = [json.loads(line) for line in lines if line]
         rows = sorted(
             (str(each["row_id"]), each["gold"], each["prediction"]) for each in entries if each["split"] == split
         )
@@ -91,17 +92,25 @@ def read_predictions(path: Path, split: str = "test") -> Predictions:
 
 
 def resample(
-    predictions: Predictions, metric: str, *, resamples: int = RESAMPLES, seed: int = SEED, jackknife: bool = True
+    predictions: Predictions,
+    metric: str,
+    *,
+    classes: int = 0,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    jackknife: bool = True,
 ) -> Resampled:
     """The metric of the predictions, in each of `resamples` draws of n rows, and with every row left out once.
 
+    It means the same in all of them: `classes` is how many the data set has, 0 for as many as occur in all rows.
     The draws depend on n, `resamples` and `seed` alone. Without `jackknife` that part is empty (percentile intervals
     do not need it).
     """
     rows = len(predictions.row_ids)
-    statistic = STATISTICS[metric](predictions.gold, predictions.predicted)
+    gold, predicted = predictions.gold, predictions.predicted
+    statistic = STATISTICS[metric](gold, predicted, classes)
     found = resample_rows(statistic, rows, resamples=resamples, seed=seed, jackknife=jackknife)
-    return replace(found, estimate=METRICS[metric].function(predictions.gold, predictions.predicted))
+    return replace(found, estimate=METRICS[metric].function(gold, predicted, classes))
 
 
 def resample_rows(
@@ -181,7 +190,14 @@ def _corrected(resampled: Resampled, tails: Array) -> Array:
 # --- metrics of weighted rows -----------------------------------------------------------------------------------------
 
 
-def _pearson(gold: Array, predicted: Array) -> Weighted:
+def _uncorrelated(weights: Array) -> Array:
+    """Of a side that is constant as a whole: its resamples are, too, and what differs in them is rounding."""
+    return np.zeros(len(weights))
+
+
+def _pearson(gold: Array, predicted: Array, _classes: int) -> Weighted:
+    if is_constant(gold) or is_constant(predicted):
+        return _uncorrelated
     columns = np.column_stack([_centred(gold), _centred(predicted)])
     moments = np.column_stack([columns, columns**2, columns[:, :1] * columns[:, 1:]])
     sizes = np.abs(columns).max(axis=0)
@@ -194,7 +210,9 @@ def _pearson(gold: Array, predicted: Array) -> Weighted:
     return statistic
 
 
-def _spearman(gold: Array, predicted: Array) -> Weighted:
+def _spearman(gold: Array, predicted: Array, _classes: int) -> Weighted:
+    if is_constant(gold) or is_constant(predicted):
+        return _uncorrelated
     order = np.argsort(predicted, kind="stable")  # rows stand in this order below, which spares sorting one side
     ranks_x, ranks_y = _weighted_ranks(gold[order]), _weighted_ranks(predicted[order])
 
@@ -230,28 +248,27 @@ def _mean(values: Array) -> Weighted:
     return lambda weights: np.asarray(weights @ values / weights.sum(axis=1))
 
 
-def _accuracy(gold: Array, predicted: Array) -> Weighted:
+def _accuracy(gold: Array, predicted: Array, _classes: int) -> Weighted:
     right = (gold == predicted).astype(np.float64)
     return lambda weights: np.asarray(weights @ right / weights.sum(axis=1))
 
 
-def _f1(gold: Array, predicted: Array) -> Weighted:
-    confusion = _confusion(gold, predicted)
+def _f1(gold: Array, predicted: Array, classes: int) -> Weighted:
+    confusion = _confusion(gold, predicted, classes)
 
     def statistic(weights: Array) -> Array:
         counts = confusion(weights)
         right, both = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=1) + counts.sum(axis=2)
-        each = 2.0 * right / np.maximum(both, 1.0)
-        occurs = both > 0
-        mean = np.where(occurs, each, 0.0).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
-        binary = ~occurs[:, 2:].any(axis=1)
-        return np.where(binary, each[:, 1], mean) if each.shape[1] > 1 else np.zeros(len(each))
+        each = 2.0 * right / np.maximum(both, 1.0)  # [B, classes]; 0 for a class that does not occur
+        if (classes or each.shape[1]) <= 2:
+            return np.asarray(each[:, 1]) if each.shape[1] > 1 else np.zeros(len(each))
+        return np.asarray(each.sum(axis=1) / np.maximum((both > 0).sum(axis=1), 1))
 
     return statistic
 
 
-def _mcc(gold: Array, predicted: Array) -> Weighted:
-    confusion = _confusion(gold, predicted)
+def _mcc(gold: Array, predicted: Array, classes: int) -> Weighted:
+    confusion = _confusion(gold, predicted, classes)
 
     def statistic(weights: Array) -> Array:
         counts = confusion(weights)
@@ -264,10 +281,10 @@ def _mcc(gold: Array, predicted: Array) -> Weighted:
     return statistic
 
 
-STATISTICS: Mapping[str, Callable[[Array, Array], Weighted]] = MappingProxyType(
+STATISTICS: Mapping[str, Callable[[Array, Array, int], Weighted]] = MappingProxyType(
     {"pearson": _pearson, "spearman": _spearman, "accuracy": _accuracy, "f1": _f1, "mcc": _mcc}
 )
-"""The metrics of `data.metrics.METRICS`, for weighted rows: (gold [n], predicted [n]) -> Weighted."""
+"""The metrics of `data.metrics.METRICS`, for weighted rows: (gold [n], predicted [n], classes) -> Weighted."""
 
 
 def _centred(values: Array) -> Array:
@@ -303,10 +320,10 @@ def _weighted_ranks(values: Array) -> Weighted:
     return ranks
 
 
-def _confusion(gold: Array, predicted: Array) -> Weighted:
-    """Weights [B, n] -> counts [B, real class, predicted class]."""
+def _confusion(gold: Array, predicted: Array, classes: int) -> Weighted:
+    """Weights [B, n] -> counts [B, real class, predicted class]: of all classes, and of whatever else occurs."""
     gold, predicted = gold.astype(np.int64), predicted.astype(np.int64)
-    size = int(max(gold.max(), predicted.max())) + 1
+    size = max(int(max(gold.max(), predicted.max())) + 1, classes)
     cells = np.zeros((len(gold), size * size))
     cells[np.arange(len(gold)), gold * size + predicted] = 1.0
     return lambda weights: (weights @ cells).reshape(-1, size, size)

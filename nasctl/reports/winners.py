@@ -9,25 +9,25 @@ from nasctl import reference
 from nasctl.reports.cells import ChosenCell, cell_code, cell_text, graph_of, paper_cells, paper_numbers
 from nasctl.reports.results import Result
 from nasctl.reports.scores import BASELINE_LETTERS
-from nasctl.reports.shown import Shown, notes_on, select
+from nasctl.reports.shown import Shown, apart_note, letters, letters_note, notes_on, select
 from nasctl.reports.table import Cell, Column, Drawing, Table
 
 
 def table_5(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     """The best hyperparameters of every study, beside the paper's where it has the same configuration."""
     ours = select(results, kinds=("study",))
-    letters = BASELINE_LETTERS | {key[2] for key in ours.rows}
+    known = BASELINE_LETTERS | {key[2] for key in ours.rows}
     paper = {(row.embedding, row.model, row.rnn, row.dataset): row for row in reference.hyperparameters()}
     rows: list[tuple[Cell, ...]] = []
     shown: list[Shown] = []
     for key in (*paper, *(key for key in ours.rows if key not in paper)):
-        if key[2] not in letters:
+        if key[2] not in known:
             continue
         embedding, model, rnn, dataset = key
         for each in ours.rows.get(key, ()):
             mine = each.result
             shown.append(each)
-            head = (model, ours.embedding(mine), rnn or None, dataset, "ours")
+            head = (model, ours.embedding(mine), letters(mine) or None, dataset, "ours")
             rows.append((*head, *_settings(mine.hyperparameters), mine.cell.label if mine.cell else None))
         if key in paper:
             values = {name: str(value) for name, value in paper[key].values().items()}
@@ -51,7 +51,7 @@ def table_5(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         Column("cell", key="architecture"),
     )
     title = "Hyperparameters of the best trial of each study (the paper's Table 5)"
-    notes = (*_CELLS, *notes_on(shown, ours))
+    notes = (*_CELLS, *letters_note(shown), *notes_on(shown, ours), *apart_note(ours.apart))
     return Table("5", title, columns, tuple(rows), notes)
 
 

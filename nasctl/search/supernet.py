@@ -36,9 +36,9 @@ class Supernet:
 class Judge:
     """What cells are worth under the shared weights: the data set's metric on dev, nothing of it trained on."""
 
-    def __init__(self, net: Supernet, dev: Split, task: Task, metric: Metric, device: str) -> None:
+    def __init__(self, net: Supernet, dev: Split, task: Task, metric: Metric, device: str, *, classes: int) -> None:
         self.net, self.dev = net, dev
-        self._task, self._metric, self._device = task, metric, device
+        self._task, self._metric, self._device, self._classes = task, metric, device, classes
 
     def score(self, code: Code) -> float:
         """The metric on all of dev."""
@@ -55,4 +55,4 @@ class Judge:
     def _of(self, predicted: Array, gold: Array) -> float:
         if not np.isfinite(predicted).all():
             return METRICS[self._metric].worst
-        return METRICS[self._metric].function(gold, predicted)
+        return METRICS[self._metric].function(gold, predicted, self._classes)

@@ -64,8 +64,9 @@ class RunRecord:
     busy time by phase (load, train, evaluate); `memory` peak bytes (host_rss_bytes, device_bytes). `cells` has an entry
     per recurrent layer: {"code": its text, "digest"}, or its name in the pool as "code" and its "text" beside; all are
     "lstm" for an LSTM. `counts` holds what must not be silent: `constant_predictions`, how often the run was `resumed`,
-    and of an evaluation how many rows it predicted (`dev_rows`, `test_rows`). `versions` are tags (python, torch,
-    nasctl), no part of any identity. `found` is the pool that a search ends with, empty for everything else.
+    and of an evaluation how many rows it predicted (`dev_rows`, `test_rows`), and of how many `classes`: none for
+    regression, and in records from before they were counted. `versions` are tags (python, torch, nasctl), no part of
+    any identity. `found` is the pool that a search ends with, empty for everything else.
 
     Of a search that trained each of its cells alone an epoch is a cell, `counts` has its `trials`, and the rest is that
     of the best one.

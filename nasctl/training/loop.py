@@ -77,14 +77,16 @@ def fit(
     spec: TrainingSpec,
     *,
     task: Task,
+    classes: int,
     metric: Metric,
     device: str,
     state: State | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` in place; one Epoch after each pass over `train`, until `spec.epochs` or `spec.patience` ends it.
 
-    Whoever wants the best weights copies them when an epoch says `improved`. Equal dev scores: the earlier epoch. With
-    a `state` it goes on after that epoch, on a CPU with the same bits.
+    `classes` is how many the data set has, 0 for regression. Whoever wants the best weights copies them when an epoch
+    says `improved`. Equal dev scores: the earlier epoch. With a `state` it goes on after that epoch, on a CPU with the
+    same bits.
     """
     optimiser = Adam(grouped(model, spec.weight_decay), spec.learning_rate)
     done, best, best_epoch = 0, -math.inf, 0
@@ -102,7 +104,7 @@ def fit(
         )
         predicted = predict(model, dev, task, device) if math.isfinite(mean_loss) else None
         diverged = predicted is None or not np.isfinite(predicted).all()
-        scores = {} if predicted is None or diverged else score(task, dev.labels, predicted)
+        scores = {} if predicted is None or diverged else score(task, dev.labels, predicted, classes)
         improved = not diverged and sign * scores[metric] > best
         if improved:
             best, best_epoch = sign * scores[metric], number

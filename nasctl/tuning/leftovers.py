@@ -62,7 +62,7 @@ def evaluation_trouble(predictions: Path, best: RunRecord, final: RunRecord) -> 
 def _rows(path: Path) -> dict[str, list[tuple[str, float, float]]]:
     """Split -> (row id, gold, prediction) of each line."""
     rows: dict[str, list[tuple[str, float, float]]] = {}
-    for line in path.read_text("utf-8").splitlines():
+    for line in filter(None, path.read_text("utf-8").split("\n")):  # splitlines also ends lines within an id
         row: dict[str, Any] = json.loads(line)
         rows.setdefault(row["split"], []).append((row["row_id"], float(row["gold"]), float(row["prediction"])))
     return rows
@@ -81,6 +81,6 @@ def _split_trouble(
         yield f"no {split} {final.metric} was recorded"
     elif final.backend != NO_OP:
         gold, predicted = (np.array([row[place] for row in rows]) for place in (1, 2))
-        follows = METRICS[final.metric].function(gold, predicted)
+        follows = METRICS[final.metric].function(gold, predicted, final.counts.get("classes", 0))
         if not math.isclose(follows, scores[final.metric], abs_tol=TOLERANCE):
             yield f"{split} {final.metric} is {follows} by its rows, {scores[final.metric]} was recorded"

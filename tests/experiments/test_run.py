@@ -1,12 +1,16 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from tiny import run_spec
+from tiny import corpus, run_spec
 
 from nasctl.cells.library import LIBRARY
 from nasctl.cells.rewrite import cell_digest
 from nasctl.cells.spelling import spelled
+from nasctl.data import corpus as corpora
+from nasctl.data.corpus import corpus_digest
+from nasctl.data.metrics import METRICS
 from nasctl.errors import MachineError
 from nasctl.experiments.run import Workplace, evaluate, save_weights, train
 from nasctl.specs import run_digest
@@ -74,6 +78,22 @@ def test_evaluation_answers_for_every_row_from_the_best_weights(tmp_path):
     assert -1 <= result.record.test["pearson"] <= 1
     corpus = workplace.corpus(spec.data)
     assert [p.row_id for p in result.predictions] == [*corpus.splits["dev"].row_ids, *corpus.splits["test"].row_ids]
+
+
+def test_f1_counts_the_classes_of_the_data_set_not_those_of_a_split(tmp_path):
+    """The third class occurs nowhere here; F1 is a mean over classes all the same."""
+    more = replace(corpus("classification"), classes=("no", "yes", "rare"))
+    more = replace(more, digest=corpus_digest(more.task, more.classes, more.metric, more.vocabulary, more.splits))
+    corpora.save(more, tmp_path)
+    spec = replace(run_spec(tmp_path, "bow", task="classification"), data=more.digest, metric="f1")
+    _, outcome = outcome_of(spec, Workplace(tmp_path, "cpu", 1))
+    path = tmp_path / "best.safetensors"
+    save_weights(path, outcome.weights, {"digest": outcome.record.digest})
+    found = evaluate(spec, path, outcome.record, Workplace(tmp_path, "cpu", 1), "final")
+    gold, made = np.array([(p.gold, p.prediction) for p in found.predictions if p.split == "dev"], int).T
+    mean = METRICS["f1"].function(gold, made, 3)
+    assert outcome.record.value == found.record.dev["f1"] == mean != METRICS["f1"].function(gold, made, 2)
+    assert found.record.counts["classes"] == 3
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):

@@ -40,6 +40,11 @@ def test_the_papers_letters(tags: dict[str, str], letters: str, found_on: str) -
     assert (result.rnn, result.found_on) == (letters, found_on)
 
 
+def test_the_number_of_classes_is_that_of_the_record() -> None:
+    assert read({}, test=0.7, metric="f1", counts={"classes": 3}).classes == 3
+    assert read({}, test=0.7, metric="f1").classes == 0  # as before it was written down
+
+
 def test_the_cell_is_that_of_the_layer_with_the_c() -> None:
     lstm, found = {"code": "lstm", "digest": "lstm"}, {"code": "enas-8", "digest": "4d3e1b29b093"}
     result = read({"nasctl.cell": "random", "nasctl.layers": "LC"}, cells=(lstm, found))

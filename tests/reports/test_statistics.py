@@ -12,6 +12,7 @@ from records import write_predictions
 
 from nasctl.data.metrics import METRICS
 from nasctl.errors import MachineError, UsageError
+from nasctl.files import canonical_json
 from nasctl.reports.statistics import (
     STATISTICS,
     Interval,
@@ -53,26 +54,38 @@ def test_every_metric_can_be_resampled() -> None:
 def test_weights_are_repetitions(metric: str, rows: int, seed: int) -> None:
     """A weighted row counts as often as the row repeated, ties and constants included."""
     draw = np.random.default_rng(seed)
-    kinds = draw.integers(1, 5)
+    kinds = int(draw.integers(1, 5))
     gold = draw.integers(kinds, size=rows).astype(float)
     predicted = draw.integers(kinds, size=rows).astype(float)
     if METRICS[metric].task == "regression" and draw.random() < 0.5:
         predicted += draw.normal(size=rows)
     weights = draw.multinomial(rows, np.full(rows, 1 / rows), size=5)
-    found = STATISTICS[metric](gold, predicted)(weights.astype(float))
-    expected = [METRICS[metric].function(np.repeat(gold, w), np.repeat(predicted, w)) for w in weights]
+    found = STATISTICS[metric](gold, predicted, kinds)(weights.astype(float))
+    expected = [METRICS[metric].function(np.repeat(gold, w), np.repeat(predicted, w), kinds) for w in weights]
     assert found == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", sorted(STATISTICS))
 def test_the_jackknife_leaves_each_row_out_once(metric: str) -> None:
     data = regression(17) if metric in CONTINUOUS else classes(17, 3)
-    left_out = resample(data, metric, resamples=1).jackknife
+    left_out = resample(data, metric, classes=3, resamples=1).jackknife
     for row in range(17):
         keep = np.arange(17) != row
-        expected = METRICS[metric].function(data.gold[keep], data.predicted[keep])
+        expected = METRICS[metric].function(data.gold[keep], data.predicted[keep], 3)
         assert left_out[row] == pytest.approx(expected, abs=1e-9)
     assert len(resample(data, metric, resamples=1, jackknife=False).jackknife) == 0
+
+
+@pytest.mark.parametrize("classes", [3, 0])
+def test_a_resample_without_a_rare_class_is_judged_by_the_same_f1(classes: int) -> None:
+    """Class 2 is one row of 100: a third of the resamples lack it, and have the mean of the other two."""
+    gold = np.repeat([0, 1, 2], [75, 24, 1])
+    predicted = gold.copy()
+    predicted[75:93] = 0  # class 1 is hard: its F1 is 0.4, that of class 0 0.89
+    drawn = resample(predictions(gold, predicted), "f1", classes=classes, resamples=400)
+    assert drawn.estimate == pytest.approx((0.4 + 150 / 168 + 1) / 3)
+    assert drawn.jackknife[-1] == pytest.approx((0.4 + 150 / 168) / 2)
+    assert interval(drawn, "percentile").low > 0.5
 
 
 @pytest.mark.parametrize("metric", sorted(STATISTICS))
@@ -84,14 +97,14 @@ def test_intervals_agree_with_scipy(metric: str, method: str) -> None:
     ours = interval(resample(data, metric, resamples=4000), method)
     theirs = bootstrap(
         (data.gold, data.predicted),
-        METRICS[metric].function,
+        lambda gold, predicted: METRICS[metric].function(gold, predicted, 2),
         paired=True,
         vectorized=False,
         n_resamples=1500,
         method=method,
         rng=np.random.default_rng(5),
     ).confidence_interval
-    assert ours.low < ours.estimate == METRICS[metric].function(data.gold, data.predicted) < ours.high
+    assert ours.low < ours.estimate == METRICS[metric].function(data.gold, data.predicted, 2) < ours.high
     width = ours.high - ours.low
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.12 * width)
 
@@ -156,6 +169,15 @@ def test_what_cannot_be_corrected_is_the_percentile_interval() -> None:
     assert (bounds.low, bounds.high) == pytest.approx((0.025, 0.975))
 
 
+@pytest.mark.parametrize("metric", CONTINUOUS)
+def test_what_is_constant_up_to_rounding_is_so_in_every_resample(metric: str) -> None:
+    gold = np.arange(40.0)
+    nearly = np.where(gold > 20, 4.0000005, 4.0)
+    assert METRICS[metric].function(gold, nearly, 0) == 0.0
+    for data in (predictions(gold, nearly), predictions(nearly, gold)):
+        assert interval(resample(data, metric, resamples=50)) == Interval(0.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("estimate", "low", "high", "said"), [(1, 0.1, 2, "better"), (1, 0.0, 2, "not distinguishable")]
 )
@@ -175,6 +197,14 @@ def test_predictions_are_read_in_the_order_of_their_ids(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no predictions of the split tset") as raised:
         read_predictions(path, "tset")
     assert "did you mean test" in raised.value.hint
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85"])
+def test_an_id_may_hold_what_ends_a_line_elsewhere(tmp_path: Path, end: str) -> None:
+    row = {"split": "test", "row_id": f"a{end}b", "gold": 1.0, "prediction": 2.0}
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(canonical_json(row) + "\n", "utf-8")
+    assert read_predictions(path).row_ids == (f"a{end}b",)
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from records import LABELS, entry, record, write_predictions
+from records import LABELS, entry, record
 
 from nasctl import reference
 from nasctl.cells import spelling
 from nasctl.errors import UsageError
-from nasctl.reports.cells import ChosenCell
-from nasctl.reports.compare import compare_table, scatters
 from nasctl.reports.render import FORMATS
-from nasctl.reports.results import Result
-from nasctl.reports.scores import table_1
-from nasctl.reports.tables import TABLES, build_tables, runs_table, studies_table
+from nasctl.reports.tables import TABLES, build_tables
 from nasctl.spaces.named import cell_called
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import TrialEntry, flat_metrics
@@ -167,6 +161,44 @@ def test_the_study_with_the_most_trials_is_shown_not_the_one_with_the_best_test(
     assert "sick-glove-blm-L-paper is shown since it has the most trials; left out: sick-glove-blm-L." in table.notes
 
 
+def test_another_metric_than_the_papers_stands_beside_none_of_its_numbers(store: MemoryTracker) -> None:
+    study(store, "rank", 50, 0.79, 0.78, metric="spearman")
+    study(store, "mrpc-f1", 3, 0.84, 0.83, dataset="mrpc", metric="f1")
+    study(store, "rank-T", 3, 0.79, 0.78, cell="transferred", layers="C", source="mrpc", metric="spearman")
+    one, two, five = build_tables(["1", "2", "5"], store)
+    (row,) = [row for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")]
+    assert row[4:8] == (24, pytest.approx(85.98), 86.3, pytest.approx(84.02))
+    assert ("mrpc", "glove", "blm", "L", None, None, 78.4) in [row[:7] for row in one.rows]
+    assert [row[5] for row in two.rows if row[:5] == ("glove", "blm", "T", "mrpc", "sick")] == [2]
+    assert [row[:4] for row in five.rows if row[4] == "ours"].count(("blm", "glove", "L", "sick")) == 1
+    why = "Only in the tables studies and runs, since the paper's numbers are of another metric"
+    assert f"{why}: mrpc-f1 (f1), rank (spearman), rank-T (spearman)." in one.notes
+    assert f"{why}: rank-T (spearman)." in two.notes
+    assert f"{why}: mrpc-f1 (f1), rank (spearman), rank-T (spearman)." in five.notes
+
+
+def test_a_single_run_is_the_best_of_those_by_the_same_metric(store: MemoryTracker) -> None:
+    tags = {**LABELS, "nasctl.dataset": "mine", "nasctl.cell": "transferred", "nasctl.layers": "C"}
+    for name, metric, dev in (("by-f1", "f1", 0.8), ("by-accuracy", "accuracy", 0.9)):
+        run = entry(0, dev, {**tags, "nasctl.source": "mrpc"}, test=dev, metric=metric, cells=(ENAS_24,))
+        store.log_run(name, run, ())
+    (table,) = build_tables(["2"], store)
+    assert [row[6] for row in table.rows if row[4] == "mine"] == [pytest.approx(90.0), pytest.approx(80.0)]
+    assert "Metrics on other data than the paper's: by-accuracy by accuracy, by-f1 by f1." in table.notes
+
+
+def test_studies_with_as_many_trials_are_not_said_to_have_fewer(store: MemoryTracker) -> None:
+    study(store, "sick-glove-blm-L-again", 24, 0.8, 0.7)
+    run = entry(0, 0.865, {**LABELS, "nasctl.letters": "R", "nasctl.vectors": "840B.txt"}, test=0.8, cells=(ENAS_24,))
+    store.log_run("another", run, ())
+    (table,) = build_tables(["1"], store)
+    why = "is shown since none has more trials, and of those with as many its name is the first"
+    left_out = "sick-glove-blm-L, sick-glove-blm-L-paper"
+    assert f"sick-glove-blm-L-again {why}; left out: {left_out}." in table.notes
+    why = "is shown since none of these single runs is better on dev, and of those as good its name is the first"
+    assert f"another {why}; left out: sick-glove-blm-R-s0, sick-glove-blm-R-s1." in table.notes
+
+
 def test_another_encoder_has_rows_of_its_own_beside_the_papers_bert(store: MemoryTracker) -> None:
     for number, vectors in enumerate(("package/model", "package/model, layers 0")):
         labels = {"embedding": "minilm", "encoder": "package/model", "vectors": vectors}
@@ -199,6 +231,34 @@ def test_transferred_cells_stand_where_they_came_from(store: MemoryTracker) -> N
     assert rows["glove", "blm", "R", "random", "sick"][1:3] == (pytest.approx(87.1), 87.6)
     assert rows["glove", "esim", "EL", "sick", "sick"][2] is None  # not in the paper's Table 2
     assert "my_data" not in {row[4] for row in table.rows}
+
+
+def test_cells_from_two_data_sets_are_two_rows(store: MemoryTracker) -> None:
+    moved = {"cell": "transferred", "layers": "C"}
+    for number, source in enumerate(("mrpc", "sick")):
+        study(store, f"from-{source}", 2 + number, 0.8, 0.75 - number / 100, dataset="stsb", source=source, **moved)
+    study(store, "from-stsb", 9, 0.9, 0.85, source="stsb", **moved)
+    one, two, five = build_tables(["1", "2", "5"], store)
+    rows = {row[:5]: row[5:] for row in two.rows}
+    assert [rows["glove", "blm", "T", source, "stsb"][3] for source in ("mrpc", "sick")] == [75.0, 74.0]
+    assert rows["glove", "blm", "T", "stsb", "sick"][:3] == (9, pytest.approx(90.0), None)
+    assert rows["glove", "blm", "T", "mrpc", "sick"][:3] == (2, pytest.approx(87.0), 87.3)
+    assert {row[3]: row[4:7:2] for row in one.rows if row[0] == "sick" and "T" in row[3]} == {
+        "T": (2, 87.3),
+        "T:stsb": (9, None),  # the paper's are from mrpc
+    }
+    assert [row[3] for row in one.rows if row[0] == "stsb" and "T" in row[3]] == ["T:mrpc", "T:sick"]
+    assert [row[2] for row in five.rows if row[3:5] == ("stsb", "ours") and "T" in row[2]] == ["T:mrpc", "T:sick"]
+    for table in (one, five):
+        assert "T:stsb: cells found on stsb, as none of the paper's on these data were." in table.notes
+
+
+def test_the_papers_row_stays_where_ours_is_from_other_data() -> None:
+    tracker = MemoryTracker()
+    study(tracker, "from-stsb", 9, 0.9, 0.85, cell="transferred", layers="C", source="stsb")
+    (table,) = build_tables(["1"], tracker)
+    rows = [(row[3], row[4], row[6]) for row in table.rows if row[0] == "sick" and "T" in str(row[3])]
+    assert rows == [("T", None, 87.3), ("T:stsb", 9, None)]
 
 
 def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
@@ -241,99 +301,3 @@ def test_tables_load_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-# --- with predictions -------------------------------------------------------------------------------------------------
-
-
-def result(name: str, predictions: Path, test: float, **changes: object) -> Result:
-    plain = Result(
-        kind="study",
-        name=name,
-        dataset="sick",
-        embedding="glove",
-        model="blm",
-        rnn="L",
-        cell=None,
-        found_on="",
-        vectors="glove.6B.300d.txt",
-        encoder="",
-        state="finished",
-        metric="pearson",
-        trials=12,
-        dev=0.9,
-        test=test,
-        seconds=100.0,
-        parameters=1000,
-        hyperparameters={},
-        predictions=predictions,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def systems(tmp_path: Path) -> list[Result]:
-    """Two systems that are alike and one that is clearly worse, on the same 300 rows."""
-    draw = np.random.default_rng(0)
-    gold = draw.normal(3, 1, 300).round(1)
-    found = []
-    for name, noise in (("a", 0.40), ("b", 0.41), ("c", 1.5)):
-        made = gold + draw.normal(0, noise, 300)
-        path = write_predictions(tmp_path / name / "predictions.jsonl", gold.tolist(), made.tolist())
-        drawn = {"rnn": "R", "cell": ChosenCell("enas-24", ENAS_24["digest"])} if name == "b" else {}
-        found.append(result(name, path, float(np.corrcoef(gold, made)[0, 1]), **drawn))
-    return found
-
-
-def test_pairs_are_compared_on_their_common_rows(systems: list[Result]) -> None:
-    table = compare_table(systems, scatters(systems, resamples=1000))
-    assert [(row[1], row[3], row[9]) for row in table.rows] == [
-        ("a", "b", "not distinguishable"),
-        ("a", "c", "better"),
-        ("b", "c", "better"),
-    ]
-    assert {(row[2], row[4]) for row in table.rows} == {("lstm", "24"), ("lstm", "lstm"), ("24", "lstm")}
-    for row in table.rows:
-        difference, bounds = row[7], row[8]
-        assert isinstance(difference, float)
-        assert isinstance(bounds, tuple)
-        assert difference == pytest.approx(row[5] - row[6])  # type: ignore[operator]
-        assert bounds[0] <= difference <= bounds[1]
-    assert "3 comparisons: of pairs that are alike, about one in twenty would seem different." in table.notes
-    turned = compare_table(systems[::-1], scatters(systems, resamples=1000))
-    assert [row[9] for row in turned.rows] == ["worse", "worse", "not distinguishable"]
-
-
-def test_what_answered_other_questions_is_not_compared(systems: list[Result], tmp_path: Path) -> None:
-    path = write_predictions(tmp_path / "d" / "predictions.jsonl", [1.0, 2.0, 3.0], [1.0, 2.5, 3.0])
-    other = result("d", path, 0.9)
-    elsewhere = result("e", path, 0.9, dataset="stsb")
-    everything = [systems[0], other, elsewhere]
-    table = compare_table(everything, scatters(everything, resamples=50))
-    assert table.rows == ()
-    assert table.notes[-1] == "Not compared, since their test rows differ: a and d."
-
-
-def test_studies_have_the_interval_of_their_test_score(systems: list[Result]) -> None:
-    known = scatters(systems, resamples=1000)
-    table = studies_table([*systems, replace(systems[0], name="lost", predictions=None)], known)
-    for row in table.rows[:3]:
-        bounds = row[11]
-        assert isinstance(bounds, tuple)
-        assert bounds[0] < row[10] < bounds[1]  # type: ignore[operator]
-    assert table.rows[3][11] is None
-    assert not any("another test score" in note for note in table.notes)
-    assert runs_table(systems, known).rows == ()
-
-
-def test_predictions_that_do_not_give_the_logged_score_are_told(systems: list[Result]) -> None:
-    wrong = replace(systems[0], test=0.5)
-    table = studies_table([wrong], scatters([wrong], resamples=50))
-    assert "a: its predictions give another test score than the one that was logged." in table.notes
-
-
-def test_a_study_without_a_test_score_has_no_interval(systems: list[Result]) -> None:
-    unfinished = replace(systems[0], test=None, state="running")
-    assert scatters([unfinished]) == {}
-    table = table_1([unfinished], {})
-    assert "Not at their end: a (running)." in table.notes

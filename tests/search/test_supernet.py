@@ -6,12 +6,13 @@ from itertools import repeat
 import numpy as np
 import pytest
 import torch
-from tiny import search_spec
+from tiny import corpus, search_spec
+from torch import nn
 
 from nasctl.cells.library import lstm
 from nasctl.cells.spelling import spelled
 from nasctl.compiler.layer import RecurrentLayer
-from nasctl.data.metrics import pearson
+from nasctl.data.metrics import f1, pearson
 from nasctl.errors import UsageError
 from nasctl.experiments.alone import alone
 from nasctl.experiments.run import Workplace, build
@@ -119,7 +120,7 @@ def test_a_cell_is_judged_as_a_model_is(tmp_path):
     spec = search_spec(tmp_path)
     net, corpus = supernet(spec, tmp_path), Workplace(tmp_path, "cpu", 1).corpus(spec.data)
     dev = corpus.splits["dev"]
-    judge = Judge(net, dev, corpus.task, spec.metric, "cpu")
+    judge = Judge(net, dev, corpus.task, spec.metric, "cpu", classes=0)
     for code in codes(3):
         predicted = predict(net.take(code), dev, corpus.task, "cpu")
         assert judge.score(code) == pearson(dev.labels, predicted)
@@ -129,12 +130,29 @@ def test_a_cell_is_judged_as_a_model_is(tmp_path):
         assert with_dropout != judge.reward(code, rows, None)
 
 
+def test_cells_are_judged_by_the_classes_of_the_data_set():
+    class Yes(nn.Module):
+        """Always says the second of three classes; stands for a supernet with any cell."""
+
+        def take(self, _code):
+            return self
+
+        def forward(self, batch, _masks):
+            return torch.tensor([0.0, 1.0, 0.0]).expand(len(batch.lengths) // 2, 3)
+
+    dev, rows = corpus("classification").splits["dev"], np.arange(4)  # none of the third class
+    judge = Judge(Yes(), dev, "classification", "f1", "cpu", classes=3)
+    said = np.ones(len(dev), int)
+    assert judge.score(()) == f1(dev.labels, said, 3) < f1(dev.labels, said, 2)
+    assert judge.reward((), rows, None) == f1(dev.labels[rows], said[rows], 3) < f1(dev.labels[rows], said[rows], 2)
+
+
 def test_a_prediction_that_is_not_finite_is_the_worst(tmp_path):
     spec = search_spec(tmp_path)
     net, corpus = supernet(spec, tmp_path), Workplace(tmp_path, "cpu", 1).corpus(spec.data)
     with torch.no_grad():
         net.model.get_parameter("body.head.output.bias").fill_(torch.inf)
-    judge = Judge(net, corpus.splits["dev"], corpus.task, spec.metric, "cpu")
+    judge = Judge(net, corpus.splits["dev"], corpus.task, spec.metric, "cpu", classes=0)
     assert judge.score(codes(1)[0]) == judge.reward(codes(1)[0], np.arange(5), None) == -1.0
 
 

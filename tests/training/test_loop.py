@@ -20,8 +20,8 @@ def blm(tmp_path):
 
 def epochs_of(spec, model, data, **changes):
     training = replace(spec.training, **changes)
-    splits = data.splits
-    return list(fit(model, splits["train"], splits["dev"], training, task=data.task, metric=data.metric, device="cpu"))
+    splits, more = data.splits, {"task": data.task, "classes": len(data.classes), "metric": data.metric}
+    return list(fit(model, splits["train"], splits["dev"], training, **more, device="cpu"))
 
 
 def test_it_learns(tmp_path):
@@ -94,7 +94,7 @@ def test_a_state_goes_on_as_if_the_training_had_never_stopped_and_is_not_moved_b
     spec = run_spec(tmp_path)
     workplace = Workplace(tmp_path, "cpu", 1)
     data = workplace.corpus(spec.data)
-    splits, more = data.splits, {"task": data.task, "metric": data.metric, "device": "cpu"}
+    splits, more = data.splits, {"task": data.task, "classes": 0, "metric": data.metric, "device": "cpu"}
     whole = fit(build(spec, workplace), splits["train"], splits["dev"], spec.training, **more)
     state = next(whole).state()
     before = [tensor.clone() for tensor in (*state.weights.values(), *state.moments.values())]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from records import write_predictions
+
+from nasctl.reports.cells import ChosenCell
+from nasctl.reports.compare import compare_table, scatters
+from nasctl.reports.results import Result
+from nasctl.reports.scores import table_1
+from nasctl.reports.tables import runs_table, studies_table
+
+
+def result(name: str, predictions: Path, test: float, **changes: object) -> Result:
+    plain = Result(
+        kind="study",
+        name=name,
+        dataset="sick",
+        embedding="glove",
+        model="blm",
+        rnn="L",
+        cell=None,
+        found_on="",
+        vectors="glove.6B.300d.txt",
+        encoder="",
+        state="finished",
+        metric="pearson",
+        trials=12,
+        dev=0.9,
+        test=test,
+        seconds=100.0,
+        parameters=1000,
+        hyperparameters={},
+        predictions=predictions,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def systems(tmp_path: Path) -> list[Result]:
+    """Two systems that are alike and one that is clearly worse, on the same 300 rows."""
+    draw = np.random.default_rng(0)
+    gold = draw.normal(3, 1, 300).round(1)
+    found = []
+    for name, noise in (("a", 0.40), ("b", 0.41), ("c", 1.5)):
+        made = gold + draw.normal(0, noise, 300)
+        path = write_predictions(tmp_path / name / "predictions.jsonl", gold.tolist(), made.tolist())
+        drawn = {"rnn": "R", "cell": ChosenCell("enas-24", "4d0ebb24fed4")} if name == "b" else {}
+        found.append(result(name, path, float(np.corrcoef(gold, made)[0, 1]), **drawn))
+    return found
+
+
+def test_pairs_are_compared_on_their_common_rows(systems: list[Result]) -> None:
+    table = compare_table(systems, scatters(systems, resamples=1000))
+    assert [(row[1], row[3], row[9]) for row in table.rows] == [
+        ("a", "b", "not distinguishable"),
+        ("a", "c", "better"),
+        ("b", "c", "better"),
+    ]
+    assert {(row[2], row[4]) for row in table.rows} == {("lstm", "24"), ("lstm", "lstm"), ("24", "lstm")}
+    for row in table.rows:
+        difference, bounds = row[7], row[8]
+        assert isinstance(difference, float)
+        assert isinstance(bounds, tuple)
+        assert difference == pytest.approx(row[5] - row[6])  # type: ignore[operator]
+        assert bounds[0] <= difference <= bounds[1]
+    assert "3 comparisons: of pairs that are alike, about one in twenty would seem different." in table.notes
+    turned = compare_table(systems[::-1], scatters(systems, resamples=1000))
+    assert [row[9] for row in turned.rows] == ["worse", "worse", "not distinguishable"]
+
+
+def test_f1_is_resampled_by_the_classes_of_the_data_set(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "predictions.jsonl", [1, 1, 1, 0], [1, 1, 0, 0])  # none of the third class
+    three, two = (result("s", path, 0.8, metric="f1", classes=classes) for classes in (3, 2))
+    found = scatters([three, two], resamples=10)
+    assert found[three].resampled.estimate == pytest.approx((0.8 + 2 / 3) / 2)
+    assert found[two].resampled.estimate == pytest.approx(0.8)
+
+
+def test_what_answered_other_questions_is_not_compared(systems: list[Result], tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "d" / "predictions.jsonl", [1.0, 2.0, 3.0], [1.0, 2.5, 3.0])
+    other = result("d", path, 0.9)
+    elsewhere = result("e", path, 0.9, dataset="stsb")
+    everything = [systems[0], other, elsewhere]
+    table = compare_table(everything, scatters(everything, resamples=50))
+    assert table.rows == ()
+    assert table.notes[-1] == "Not compared, since their test rows differ: a and d."
+
+
+def test_studies_have_the_interval_of_their_test_score(systems: list[Result]) -> None:
+    known = scatters(systems, resamples=1000)
+    table = studies_table([*systems, replace(systems[0], name="lost", predictions=None)], known)
+    for row in table.rows[:3]:
+        bounds = row[11]
+        assert isinstance(bounds, tuple)
+        assert bounds[0] < row[10] < bounds[1]  # type: ignore[operator]
+    assert table.rows[3][11] is None
+    assert not any("another test score" in note for note in table.notes)
+    assert runs_table(systems, known).rows == ()
+
+
+def test_predictions_that_do_not_give_the_logged_score_are_told(systems: list[Result]) -> None:
+    wrong = replace(systems[0], test=0.5)
+    table = studies_table([wrong], scatters([wrong], resamples=50))
+    assert "a: its predictions give another test score than the one that was logged." in table.notes
+
+
+def test_a_study_without_a_test_score_has_no_interval(systems: list[Result]) -> None:
+    unfinished = replace(systems[0], test=None, state="running")
+    assert scatters([unfinished]) == {}
+    table = table_1([unfinished], {})
+    assert "Not at their end: a (running)." in table.notes
