@@ -258,6 +258,13 @@ def test_names_are_data_and_never_code(tmp_path):
     assert made(tmp_path / "quoted", "quoted", quoted)(3, 5)(torch.zeros(2, 1, 3))[0].shape == (2, 1, 5)
 
 
+@pytest.mark.parametrize("key", ["training", "_parameters"])
+def test_a_key_that_a_module_uses_itself_gives_way(tmp_path, key):
+    graph = CellGraph(("H",), (Step(Op.LINEAR, (0, 1), (key, "h")),), (2,))
+    rnn = made(tmp_path / "it", "it", graph)(3, 5).eval()
+    assert rnn(torch.zeros(2, 1, 3))[0].shape == (2, 1, 5)
+
+
 def test_a_mask_that_does_more_than_multiply_is_refused():
     graph = CellGraph(("H",), (Step(Op.LINEAR, (0, 1), ("a", "b")), Step(Op.ADD, (3, 2))), (4,), ("H",))
     with pytest.raises(UsageError, match=r"step v4 \(add\) of the cell reads a mask"):
