@@ -152,6 +152,15 @@ def test_onnx_is_within_tolerance_of_torch(nasctl, tmp_path, monkeypatch):
     assert not (tmp_path / "it" / "cell.onnx").exists()
 
 
+def test_onnx_names_what_cell_py_gives_and_no_dead_state(nasctl, tmp_path, monkeypatch):
+    (tmp_path / "dead.txt").write_text("next h1 = tanh(linear(x, h1, +)); next h2 = tanh(linear(h1, h2))")
+    monkeypatch.setattr("nasctl.cli.onnx.PACKAGES", ())
+    monkeypatch.setattr("torch.onnx.export", lambda *_, output_names, **__: pytest.fail(" ".join(output_names)))
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")  # set by the command; taken back here
+    with pytest.raises(pytest.fail.Exception, match=r"^output h_n$"):
+        nasctl("cell", "export", "dead.txt", "--out", "it", "--onnx")
+
+
 # --- bench ------------------------------------------------------------------------------------------------------------
 
 QUICK = ("--shape", "4,3,2", "--rows", "2", "--repeats", "2")
