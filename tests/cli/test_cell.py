@@ -180,6 +180,16 @@ def test_bench_times_every_cell_on_every_backend(nasctl):
     assert "pass 2 of 2, shape 4,3,2" in result.stderr
 
 
+def test_bench_refuses_two_cells_of_one_name(nasctl, tmp_path):
+    for folder, name in (("a", "gru"), ("b", "rnn")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.txt").write_text(to_text(LIBRARY[name].graph))
+    result = nasctl("cell", "bench", "a/mine.txt", "b/mine.txt", *QUICK)
+    assert result.exit_code == 2
+    assert "there are two cells called mine; rename a file" in result.stderr
+    assert nasctl("cell", "bench", "a/mine.txt", "./a/mine.txt", *QUICK, "--backend", "planned").exit_code == 0
+
+
 def test_bench_prints_a_line_per_variant(nasctl):
     options = ("--backend", "planned", "--precision", "fp32,bf16", "--ragged")
     lines = nasctl("cell", "bench", "gru", *QUICK, *options).stdout.splitlines()
