@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import nasctl
 from nasctl.compiler.layer import RecurrentLayer
+from nasctl.compiler.precision import fp32_throughout
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus
 from nasctl.data.metrics import METRICS, is_constant, score
@@ -46,10 +47,12 @@ MOST_WORKERS = 8
 class Workplace:
     """Where runs happen: a device, and the prepared data that this process has opened so far.
 
-    On a GPU features are kept in its memory if there is room for `copies` of them: other processes may want theirs.
+    On a GPU features are kept in its memory if there is room for `copies` of them: other processes may want theirs; and
+    fp32 is fp32 there in the whole process.
     """
 
     def __init__(self, cache: Path, device: str, threads: int, copies: int = MOST_WORKERS) -> None:
+        fp32_throughout()
         self.cache, self.device, self.threads, self._copies = cache, device, threads, copies
         self._corpora: dict[str, Corpus] = {}
         self._vectors: dict[str, Vectors] = {}

@@ -180,6 +180,14 @@ def test_bench_times_every_cell_on_every_backend(nasctl):
     assert "pass 2 of 2, shape 4,3,2" in result.stderr
 
 
+def test_bench_rounds_no_lstm_to_tf32(nasctl, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert nasctl("cell", "bench", "gru", *QUICK, "--backend", "planned").exit_code == 0
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_bench_refuses_two_cells_of_one_name(nasctl, tmp_path):
     for folder, name in (("a", "gru"), ("b", "rnn")):
         (tmp_path / folder).mkdir()
