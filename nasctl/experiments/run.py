@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import nasctl
+from nasctl.compiler.export.trained import CELLS
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.compiler.precision import fp32_throughout
 from nasctl.data import corpus as corpora
@@ -28,6 +29,7 @@ from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import MachineError
 from nasctl.experiments.costs import Clock, PeakMemory
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
+from nasctl.files import canonical_json
 from nasctl.models import MODELS
 from nasctl.models.mixing import FeatureLookup, Rows, fits, on_device
 from nasctl.models.parts import PairBatch, WordLookup, initialise
@@ -261,6 +263,11 @@ def _taken_up(left: Left, progress: Progress) -> tuple[State, dict[str, Tensor]]
 def _reason(state: RunState, epochs: int) -> str:
     """Why a run ended in this state after so many epochs; "" for the usual way."""
     return {"diverged": f"loss not finite in epoch {epochs}", "pruned": PRUNED.format(epochs)}.get(state, "")
+
+
+def notes(record: RunRecord) -> dict[str, str]:
+    """What stands in a run's file of weights beside them: whose they are, and the cell of each recurrent layer."""
+    return {"digest": record.digest, CELLS: canonical_json(record.cells)}
 
 
 def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workplace, role: Role) -> Evaluation:
