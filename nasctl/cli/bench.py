@@ -16,7 +16,9 @@ from nasctl.cli.text import columns, counted, duration
 from nasctl.errors import MachineError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from nasctl.cells.graph import CellGraph
     from nasctl.compiler.timing import Bench, Shape, Timing, Variant
+    from nasctl.spaces.named import NamedCell
 
 __all__ = ["bench"]
 
@@ -74,7 +76,7 @@ def bench(
     named = [cell_of_word(word) for word in cells or [name for name in LIBRARY if name.startswith("enas-")]]
     backends, precisions = _chosen(backend, BACKENDS, "backend"), _chosen(precision, PRECISIONS, "precision")
     setting = Bench(
-        cells={each.name: each.graph for each in named},
+        cells=_by_name(named),
         shapes=tuple(_shape(text) for text in shapes or SHAPES),
         variants=tuple(Variant(each, number) for each in backends for number in precisions),
         rows=rows,
@@ -98,6 +100,15 @@ def bench(
         click.echo(json.dumps({"machine": _machine(setting, threads), "shapes": told}))
     else:
         click.echo(_table(told))
+
+
+def _by_name(named: Iterable[NamedCell]) -> dict[str, CellGraph]:
+    """The cells by their names; one that is named twice is one. Raises UsageError for two cells of one name."""
+    graphs: dict[str, CellGraph] = {}
+    for each in named:
+        if graphs.setdefault(each.name, each.graph) != each.graph:
+            raise UsageError(f"there are two cells called {each.name}", "rename a file")
+    return graphs
 
 
 def _chosen(text: str, known: Collection[str], what: str) -> tuple[str, ...]:

@@ -57,7 +57,8 @@ def write_onnx(
     os.environ["ORT_DISABLE_TELEMETRY"] = (
         "1"  # else importing onnxruntime >= 1.29 reports to its maker, and leaves files
     )
-    made = getattr(_imported(folder / "cell.py"), class_name(name, exported(graph)))
+    graph = exported(graph)  # as cell.py has it: without dead states
+    made = getattr(_imported(folder / "cell.py"), class_name(name, graph))
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         module = made.from_folder(folder) if trained else made(width, hidden)

@@ -172,7 +172,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
         artifacts = [config]
         if outcome.weights:
             weights, predictions = Path(folder) / "best.safetensors", Path(folder) / "predictions.jsonl"
-            runs.save_weights(weights, outcome.weights, {"digest": record.digest})
+            runs.save_weights(weights, outcome.weights, runs.notes(record))
             evaluation = runs.evaluate(spec, weights, record, workplace, "final")
             record = replace(evaluation.record, seconds=added(record.seconds, evaluation.record.seconds))
             lines = (canonical_json(asdict(each)) for each in evaluation.predictions)

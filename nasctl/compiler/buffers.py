@@ -32,9 +32,14 @@ class Loan:
         room, free = _rounded(size), _free.setdefault(self.kind, [])
         fitting = (i for i in reversed(range(len(free))) if free[i].numel() == room)
         found = next(fitting, None)
-        flat = torch.empty(room, dtype=self.kind[0], device=self.kind[1]) if found is None else free.pop(found)
+        flat = self._made(room) if found is None else free.pop(found)
         self._held.append(flat)
         return flat[:size].view(shape)
+
+    def _made(self, room: int) -> Tensor:
+        # a tensor that is made under inference_mode could never serve a training, and whoever comes next may be one
+        with torch.inference_mode(False):
+            return torch.empty(room, dtype=self.kind[0], device=self.kind[1])
 
     def zeros(self, *shape: int) -> Tensor:
         """The same, filled with zeros."""

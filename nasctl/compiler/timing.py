@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nasctl.cells.graph import CellGraph
 from nasctl.compiler.layer import BACKENDS, PRECISIONS, RecurrentLayer
+from nasctl.compiler.precision import fp32_throughout
 from nasctl.compiler.streams import Streams
 
 BLOCK_SECONDS = 0.4
@@ -84,6 +85,7 @@ def refusals(bench: Bench) -> Iterator[tuple[str, Variant, str]]:
 
 def timings(bench: Bench) -> Iterator[Timing]:
     """Time everything that can be timed, one pass over all shapes and cells after the other."""
+    fp32_throughout()
     refused = {(name, variant) for name, variant, _ in refusals(bench)}
     for repeat in range(bench.repeats):
         for shape in bench.shapes:

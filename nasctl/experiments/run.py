@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 import nasctl
+from nasctl.compiler.export.trained import CELLS
 from nasctl.compiler.layer import RecurrentLayer
+from nasctl.compiler.precision import fp32_throughout
 from nasctl.data import corpus as corpora
 from nasctl.data.corpus import Corpus
 from nasctl.data.metrics import METRICS, is_constant, score
@@ -27,6 +29,7 @@ from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import MachineError
 from nasctl.experiments.costs import Clock, PeakMemory
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
+from nasctl.files import canonical_json
 from nasctl.models import MODELS
 from nasctl.models.mixing import FeatureLookup, Rows, fits, on_device
 from nasctl.models.parts import PairBatch, WordLookup, initialise
@@ -46,10 +49,12 @@ MOST_WORKERS = 8
 class Workplace:
     """Where runs happen: a device, and the prepared data that this process has opened so far.
 
-    On a GPU features are kept in its memory if there is room for `copies` of them: other processes may want theirs.
+    On a GPU features are kept in its memory if there is room for `copies` of them: other processes may want theirs; and
+    fp32 is fp32 there in the whole process.
     """
 
     def __init__(self, cache: Path, device: str, threads: int, copies: int = MOST_WORKERS) -> None:
+        fp32_throughout()
         self.cache, self.device, self.threads, self._copies = cache, device, threads, copies
         self._corpora: dict[str, Corpus] = {}
         self._vectors: dict[str, Vectors] = {}
@@ -259,6 +264,11 @@ def _taken_up(left: Left, progress: Progress) -> tuple[State, dict[str, Tensor]]
 def _reason(state: RunState, epochs: int) -> str:
     """Why a run ended in this state after so many epochs; "" for the usual way."""
     return {"diverged": f"loss not finite in epoch {epochs}", "pruned": PRUNED.format(epochs)}.get(state, "")
+
+
+def notes(record: RunRecord) -> dict[str, str]:
+    """What stands in a run's file of weights beside them: whose they are, and the cell of each recurrent layer."""
+    return {"digest": record.digest, CELLS: canonical_json(record.cells)}
 
 
 def evaluate(spec: RunSpec, weights: Path, record: RunRecord, workplace: Workplace, role: Role) -> Evaluation:

@@ -147,6 +147,7 @@ def descend(
         optimiser.step()
         total += loss.detach() * len(rows)
         pairs += len(rows)
+        del loss  # with it go this batch's values, before those of the next are computed
     return float(total) / pairs
 
 

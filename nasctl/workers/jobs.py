@@ -103,14 +103,14 @@ class Executor:
     def _run(self, job: Job, spec: RunSpec) -> Work:
         run = importlib.import_module("nasctl.experiments.run")
         outcome = yield from run.train(spec, self._place(), job.role, self._resumption(job))
-        return _with_weights(outcome)
+        return _with_weights(outcome, run.notes(outcome.record))
 
     def _search(self, job: Job, spec: SearchSpec) -> Work:
         searching = importlib.import_module("nasctl.experiments.search")
         outcome = yield from searching.search(spec, self._place(), self._resumption(job))
         if outcome.examined is not None:
             write_samples(Path(job.scratch) / SAMPLES, outcome.examined)
-        return _with_weights(outcome)
+        return _with_weights(outcome, {"digest": outcome.record.digest})
 
     def _evaluate(self, job: Job, spec: RunSpec) -> Work:
         yield from ()  # no epochs
@@ -157,10 +157,9 @@ def spec_of(job: Job) -> RunSpec | SearchSpec:
     return SEARCH.validate_json(text) if searches else RUN.validate_json(text)
 
 
-def _with_weights(outcome: Any) -> Result:
-    """The result of a training or a search, whose weights may be none."""
+def _with_weights(outcome: Any, about: Mapping[str, str]) -> Result:
+    """The result of a training or a search, whose weights may be none, and what their file says of them."""
     run = importlib.import_module("nasctl.experiments.run")
-    about = {"digest": outcome.record.digest}
     save = (lambda path: run.save_weights(path, outcome.weights, about)) if outcome.weights else None
     return Result(outcome.record, save)
 

@@ -152,6 +152,15 @@ def test_onnx_is_within_tolerance_of_torch(nasctl, tmp_path, monkeypatch):
     assert not (tmp_path / "it" / "cell.onnx").exists()
 
 
+def test_onnx_names_what_cell_py_gives_and_no_dead_state(nasctl, tmp_path, monkeypatch):
+    (tmp_path / "dead.txt").write_text("next h1 = tanh(linear(x, h1, +)); next h2 = tanh(linear(h1, h2))")
+    monkeypatch.setattr("nasctl.cli.onnx.PACKAGES", ())
+    monkeypatch.setattr("torch.onnx.export", lambda *_, output_names, **__: pytest.fail(" ".join(output_names)))
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")  # set by the command; taken back here
+    with pytest.raises(pytest.fail.Exception, match=r"^output h_n$"):
+        nasctl("cell", "export", "dead.txt", "--out", "it", "--onnx")
+
+
 # --- bench ------------------------------------------------------------------------------------------------------------
 
 QUICK = ("--shape", "4,3,2", "--rows", "2", "--repeats", "2")
@@ -169,6 +178,24 @@ def test_bench_times_every_cell_on_every_backend(nasctl):
     assert [each["cell"] for each in found["torch"]["cells"]] == ["gru"]
     assert "torch fp32 leaves out 1 of 2 cells: torch has kernels for LSTM, GRU and the tanh RNN only" in result.stderr
     assert "pass 2 of 2, shape 4,3,2" in result.stderr
+
+
+def test_bench_rounds_no_lstm_to_tf32(nasctl, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert nasctl("cell", "bench", "gru", *QUICK, "--backend", "planned").exit_code == 0
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_bench_refuses_two_cells_of_one_name(nasctl, tmp_path):
+    for folder, name in (("a", "gru"), ("b", "rnn")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.txt").write_text(to_text(LIBRARY[name].graph))
+    result = nasctl("cell", "bench", "a/mine.txt", "b/mine.txt", *QUICK)
+    assert result.exit_code == 2
+    assert "there are two cells called mine; rename a file" in result.stderr
+    assert nasctl("cell", "bench", "a/mine.txt", "./a/mine.txt", *QUICK, "--backend", "planned").exit_code == 0
 
 
 def test_bench_prints_a_line_per_variant(nasctl):

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from nasctl.cells.library import LIBRARY
 from nasctl.compiler import buffers
 from nasctl.compiler.buffers import Loan, free_buffers
+from nasctl.compiler.layer import RecurrentLayer
 
 CPU = torch.device("cpu")
 
@@ -91,6 +93,15 @@ def test_zeros_are_zeros_in_a_used_buffer():
     one.take(9).fill_(torch.nan)
     one.end()
     assert (loan().zeros(3, 3) == 0).all()
+
+
+def test_what_inference_leaves_serves_a_training():
+    layer, x, lengths = RecurrentLayer(LIBRARY["gru"].graph, 3, 5), torch.ones(4, 2, 3), torch.tensor([4, 2])
+    with torch.inference_mode():
+        layer(x, lengths)
+    assert free_buffers()
+    layer(x, lengths).sum().backward()
+    assert layer.onward["candidate/1"].grad.isfinite().all()
 
 
 def test_nothing_is_lent_for_no_rows():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,20 +10,18 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from exports import layer_of, load
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nasctl.cells.graph import Bias, CellGraph, Op, Step
 from nasctl.cells.library import LIBRARY
-from nasctl.cells.rewrite import canonical, cell_digest, equal
+from nasctl.cells.rewrite import cell_digest
 from nasctl.cells.text import read_cell
 from nasctl.compiler.export.folder import FILES, Trained, module_name, write_folder
 from nasctl.compiler.export.source import LINE, WRITTEN, class_name, exported, source
-from nasctl.compiler.export.trained import trained_layer
 from nasctl.compiler.layer import RecurrentLayer
-from nasctl.compiler.streams import Streams
 from nasctl.errors import UsageError
-from nasctl.models import MODELS
 
 EXACT = 1e-12
 GATES = {
@@ -56,20 +53,6 @@ EVERY_OP = CellGraph(
     ("H",),
 )
 CELLS = {"lstm": LIBRARY["lstm"].graph, "enas-17": LIBRARY["enas-17"].graph, "every-op": EVERY_OP}
-
-
-def load(folder: Path):
-    """The module in an exported folder's cell.py."""
-    spec = importlib.util.spec_from_file_location(f"exported_{folder.name}", folder / "cell.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def layer_of(graph: CellGraph, *, bidirectional: bool = True) -> RecurrentLayer:
-    layer = RecurrentLayer(graph, 3, 5, bidirectional=bidirectional, backend="reference").double()
-    layer.initialise(Streams(1, "cpu"), "torch")
-    return layer
 
 
 def of_layer(layer: RecurrentLayer, graph: CellGraph) -> Trained:
@@ -258,6 +241,13 @@ def test_names_are_data_and_never_code(tmp_path):
     assert made(tmp_path / "quoted", "quoted", quoted)(3, 5)(torch.zeros(2, 1, 3))[0].shape == (2, 1, 5)
 
 
+@pytest.mark.parametrize("key", ["training", "_parameters"])
+def test_a_key_that_a_module_uses_itself_gives_way(tmp_path, key):
+    graph = CellGraph(("H",), (Step(Op.LINEAR, (0, 1), (key, "h")),), (2,))
+    rnn = made(tmp_path / "it", "it", graph)(3, 5).eval()
+    assert rnn(torch.zeros(2, 1, 3))[0].shape == (2, 1, 5)
+
+
 def test_a_mask_that_does_more_than_multiply_is_refused():
     graph = CellGraph(("H",), (Step(Op.LINEAR, (0, 1), ("a", "b")), Step(Op.ADD, (3, 2))), (4,), ("H",))
     with pytest.raises(UsageError, match=r"step v4 \(add\) of the cell reads a mask"):
@@ -309,57 +299,6 @@ def test_what_is_there_is_kept_unless_forced(tmp_path):
 )
 def test_a_folder_is_named_as_python_imports_it(folder, name):
     assert module_name(folder) == name
-
-
-# --- trained weights --------------------------------------------------------------------------------------------------
-
-
-ORDER = [name for row in MODELS.values() for name in row.recurrent]
-
-
-def checkpoint(path: Path, **layers: RecurrentLayer) -> Path:
-    """Named as a run names its weights: the layers stand in the model's body."""
-    tensors = {"body.head.weight": torch.zeros(2)}
-    for name, layer in layers.items():
-        tensors |= {f"body.{name}.{key}": value for key, value in layer.state_dict().items()}
-    safetensors.torch.save_file(tensors, path)
-    return path
-
-
-@pytest.mark.parametrize("spelled", [canonical, lambda graph: graph], ids=["canonical keys", "own keys"])
-def test_a_layer_of_a_checkpoint_is_exported_with_its_weights(tmp_path, spelled):
-    graph = LIBRARY["enas-3"].graph
-    ours, other = layer_of(spelled(graph)), layer_of(LIBRARY["lstm"].graph)
-    path = checkpoint(tmp_path / "best.safetensors", encode=other, compose=ours)
-    for layer in ("2", "compose"):
-        found, trained = trained_layer(path, layer, graph, ORDER)
-        assert equal(found, graph)
-        assert (trained.input_width, trained.hidden, trained.bidirectional) == (3, 5, True)
-    write_folder(tmp_path / "it", "enas-3", found, trained=trained)
-    rnn = load(tmp_path / "it").Enas3.from_folder(batch_first=True)
-    x = torch.randn(2, 6, 3, dtype=torch.float64)
-    expected = ours(x.transpose(0, 1), torch.tensor([6, 2])).transpose(0, 1)
-    torch.testing.assert_close(rnn(x, lengths=[6, 2])[0], expected, rtol=0, atol=EXACT)
-    assert "layer = Enas3.from_folder()" in (tmp_path / "it" / "README.md").read_text("utf-8")
-
-
-def test_a_wrong_checkpoint_is_named(tmp_path):
-    lstm, gru = LIBRARY["lstm"].graph, LIBRARY["gru"].graph
-    path = checkpoint(tmp_path / "best.safetensors", recurrent=layer_of(lstm, bidirectional=False))
-    assert not trained_layer(path, "1", lstm, ORDER)[1].bidirectional
-    with pytest.raises(UsageError, match="layer recurrent is of another cell"):
-        trained_layer(path, "1", LIBRARY["enas-1"].graph, ORDER)
-    with pytest.raises(UsageError, match="has no layer 'encode'") as error:
-        trained_layer(path, "encode", lstm, ORDER)
-    assert "recurrent" in error.value.hint
-    with pytest.raises(UsageError, match="has no recurrent layer"):
-        trained_layer(checkpoint(tmp_path / "none.safetensors"), "1", lstm, ORDER)
-    with pytest.raises(UsageError, match="no readable safetensors file"):
-        trained_layer(tmp_path / "gone.safetensors", "1", gru, ORDER)
-    wide = layer_of(gru)
-    wide.onward["x/update"] = nn.Parameter(torch.zeros(5, 4, dtype=torch.float64))
-    with pytest.raises(UsageError, match=r"onward.x/update is \(5, 4\), and not \(5, 3\)"):
-        trained_layer(checkpoint(tmp_path / "wide.safetensors", recurrent=wide), "1", gru, ORDER)
 
 
 def test_the_notes_of_the_weights_are_text(tmp_path):

@@ -39,6 +39,12 @@ def test_the_same_spec_gives_the_same_bits_whatever_ran_before(tmp_path, model, 
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
+def test_where_runs_happen_no_lstm_is_rounded_to_tf32(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    Workplace(tmp_path, "cpu", 1)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_the_record_tells_the_best_epoch_on_dev_and_nothing_of_test(tmp_path):
     spec, workplace = run_spec(tmp_path, epochs=6), Workplace(tmp_path, "cpu", 1)
     told, outcome = outcome_of(spec, workplace)

@@ -27,6 +27,7 @@ from nasctl.cells.graph import CellGraph
 from nasctl.cells.library import LIBRARY
 from nasctl.compiler import planned
 from nasctl.compiler.layer import RecurrentLayer
+from nasctl.compiler.precision import fp32_throughout
 from nasctl.compiler.recurrence import Recurrence
 from nasctl.compiler.rows import rows
 from nasctl.compiler.streams import Streams
@@ -177,23 +178,32 @@ def as_graph(name: str, layer: RecurrentLayer, cell: CellGraph, x: torch.Tensor,
 
 
 def exactness() -> Iterator[Line]:
-    """Whether planned and reference agree on this device in float64, forward and every gradient."""
+    """Whether backends agree on this device, forward and every gradient: the truth and the engine in float64, the
+    engine and torch's own LSTM in float32.
+    """
     for number in (1, 17, 24):
-        found = {}
-        for backend in ("reference", "planned"):
-            layer = RecurrentLayer(LIBRARY[f"enas-{number}"].graph, 19, 23, backend=backend)
-            layer.initialise(Streams(0, "cpu"), "common")
-            layer = layer.double().to(DEVICE)
-            generator = torch.Generator().manual_seed(1)
-            x = torch.randn(9, 7, 19, generator=generator, dtype=torch.float64).to(DEVICE).requires_grad_()
-            y = layer(x, torch.tensor([9, 3, 0, 1, 9, 5, 7]))
-            weighted = y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=DEVICE).view_as(y)
-            found[backend] = [y, *torch.autograd.grad(weighted.sum(), [x, *layer.parameters()])]
-        worst = max(
-            float(((a - b).abs().max() / (1 + b.abs().max())).detach())
-            for a, b in zip(found["planned"], found["reference"], strict=True)
-        )
+        worst = difference(LIBRARY[f"enas-{number}"].graph, ("planned", "reference"), torch.float64)
         yield line(f"ENAS {number}: planned against reference, float64", worst, "", "<= 1e-10")
+    worst = difference(LIBRARY["lstm"].graph, ("torch", "planned"), torch.float32)
+    yield line("LSTM: torch against planned, float32", worst, "", "about 1e-6; in TF32 1e-4")
+
+
+def difference(cell: CellGraph, backends: tuple[str, str], dtype: torch.dtype) -> float:
+    """How far a backend is from another at most, on one batch, over 1 and the largest entry of the same tensor."""
+    found = {}
+    for backend in backends:
+        layer = RecurrentLayer(cell, 19, 23, backend=backend)
+        layer.initialise(Streams(0, "cpu"), "common")
+        layer = layer.to(DEVICE, dtype)
+        generator = torch.Generator().manual_seed(1)
+        x = torch.randn(9, 7, 19, generator=generator, dtype=torch.float64).to(DEVICE, dtype).requires_grad_()
+        y = layer(x, torch.tensor([9, 3, 0, 1, 9, 5, 7]))
+        weighted = y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=DEVICE).view_as(y)
+        found[backend] = [y, *torch.autograd.grad(weighted.sum(), [x, *layer.parameters()])]
+    return max(
+        float(((a - b).abs().max() / (1 + b.abs().max())).detach())
+        for a, b in zip(*(found[backend] for backend in backends), strict=True)
+    )
 
 
 def main() -> None:
@@ -201,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
+    fp32_throughout()
     torch.set_num_threads(1 if not CUDA else torch.get_num_threads())
     begun = time.perf_counter()
     lines = [each for part in (exactness, machine, torch_lstm, cells) for each in part()]

@@ -1,4 +1,5 @@
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,44 @@ class ConstantModel(nn.Module):
 
     def forward(self, batch, masks):
         return self.answer.expand(len(batch.lengths) // 2, 1)
+
+
+class Kept:
+    """What a batch's graph keeps for its gradients."""
+
+
+class Keep(torch.autograd.Function):
+    """Passes values on, and keeps something."""
+
+    @staticmethod
+    def forward(ctx, values, kept):
+        ctx.kept = kept
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+
+class WatchedModel(ConstantModel):
+    """Notes at each batch whether the graph of the last one is still there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.held = weakref.ref(Kept()), []
+
+    def forward(self, batch, masks):
+        self.held.append(self.last() is not None)
+        kept = Kept()
+        self.last = weakref.ref(kept)
+        return Keep.apply(super().forward(batch, masks), kept)
+
+
+def test_a_batch_is_let_go_before_the_next_is_computed(tmp_path):
+    model = WatchedModel()
+    epochs_of(run_spec(tmp_path), model, corpus())
+    assert len(model.held) > 3
+    assert not any(model.held)
 
 
 def test_constant_predictions_have_no_correlation_and_are_told(tmp_path):

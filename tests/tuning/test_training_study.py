@@ -35,7 +35,8 @@ def test_a_tiny_study_trains_and_tests_its_best_trial(tmp_path):
     assert set(final.final.test) == {"pearson", "spearman"}
     folder = DrivenFolder(tmp_path, "s")
     with safe_open(folder.checkpoint, framework="numpy") as file:
-        assert file.metadata() == {"digest": best.digest}
+        about = file.metadata()
+    assert (about["digest"], json.loads(about["cells"])) == (best.digest, list(best.cells))
     rows = [json.loads(line) for line in folder.predictions.read_text().splitlines()]
     splits = corpus().splits
     assert [row["row_id"] for row in rows] == [*splits["dev"].row_ids, *splits["test"].row_ids]

@@ -70,6 +70,9 @@ class FakeRun(types.ModuleType):
             raise
         return types.SimpleNamespace(record=noop_record(spec), weights=self.weights)
 
+    def notes(self, record):
+        return {"of": record.digest}
+
     def save_weights(self, path, weights, about):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([weights, about]))
@@ -113,7 +116,7 @@ def test_a_run_tells_its_epochs_and_keeps_its_weights_until_it_is_told(run, tmp_
     assert done.record == replace(noop_record(), seconds=done.record.seconds, history=done.record.history)
     path = tmp_path / "best.safetensors"
     kept = executor.settle(Keep("s/0", 1, str(path)))
-    assert json.loads(path.read_text()) == [{"w": 1}, {"digest": done.record.digest}]
+    assert json.loads(path.read_text()) == [{"w": 1}, {"of": done.record.digest}]
     assert kept.sha256 == file_sha256(path)
     assert executor.settle(Keep("s/0", 1, str(path))).type == "failed"
     assert run.resumption == (tmp_path / "resume.safetensors", 120.0, 60.0)

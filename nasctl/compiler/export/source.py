@@ -79,7 +79,7 @@ def exported(graph: CellGraph) -> CellGraph:
 
 
 def _can_name_a_parameter(key: str) -> bool:
-    return bool(key) and "." not in key and not hasattr(nn.ParameterDict, key)
+    return bool(key) and "." not in key and not hasattr(nn.ParameterDict(), key)  # some names are of instances alone
 
 
 def class_name(name: str, graph: CellGraph) -> str:
