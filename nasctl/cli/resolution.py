@@ -53,10 +53,11 @@ def told(found: Resolved) -> str:
     if isinstance(found.embedded, Features):
         features = found.embedded
         cut = f", {counted(features.cut, 'pair')} cut" if features.cut else ""
+        unknown = f", {features.unknown:.1%} of pieces unknown" if features.unknown else ""
         per_pair = f"{len(features.rows) / features.pairs:.1f} tokens per pair{cut}"
         return (
             f"{found.labels['dataset']}: {features.pairs} pairs as {found.labels['vectors']} reads them, "
-            f"{features.layers} layers of {features.rows.shape[2]}, {per_pair}, "
+            f"{features.layers} layers of {features.rows.shape[2]}, {per_pair}{unknown}, "
             f"{size(features.rows.nbytes)} in the cache"
         )
     share = f"{found.embedded.oov_share:.1%} of tokens unknown"

@@ -57,6 +57,12 @@ class Encoder:
         return min(positions or 512, int(self._tokenizer.model_max_length))
 
     @property
+    def unknown(self) -> int | None:
+        """The piece that stands for text it does not know; None if there is none."""
+        number = self._tokenizer.unk_token_id
+        return None if number is None else int(number)
+
+    @property
     def training(self) -> bool:
         """Whether any part of it would drop out or learn."""
         modules = any(module.training for module in self._model.modules())

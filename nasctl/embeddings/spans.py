@@ -15,7 +15,7 @@ import numpy as np
 from nasctl.data.corpus import PADDING, Sentences
 from nasctl.data.pairs import Part
 
-__all__ = ["Frame", "Input", "Layout", "batches", "cut", "framed", "lay_out"]
+__all__ = ["Frame", "Ids", "Input", "Layout", "batches", "cut", "framed", "lay_out"]
 
 Ids = tuple[int, ...]
 
