@@ -18,6 +18,9 @@ from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.files import digest, write_atomically
 from nasctl.sources import StaticSpec
 
+READING = 1
+"""Raised by hand whenever the same file or text would give other vectors; prepared ones are then made anew."""
+
 OOV_SEED = 0
 """Gaussian vectors of unknown words depend on the word alone, never on a run's seed."""
 
@@ -43,6 +46,7 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
             "corpus": corpus.digest,
             "source": spec.source,
             "file": [file.name, stat.st_size, stat.st_mtime_ns] if file and stat else None,
+            "reading": READING,
             "readings": [spec.width, spec.oov, spec.case, spec.window],
         }
     )
@@ -121,21 +125,33 @@ def read_glove(file: Path, width: int | None, wanted: set[str]) -> Iterator[tupl
     A word may hold spaces (glove.840B has some), so the numbers are counted from the right. A first line of two whole
     numbers, as word2vec writes it, is passed over. Raises UsageError with file and line for a line of another width.
     """
-    with file.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            text = line.rstrip("\r\n ")
-            if number == 1:
-                header = text.split(" ")
-                width = _agreed_width(f"{file}:1", width, int(header[1]) if _is_count(header) else len(header) - 1)
-                if _is_count(header):
-                    continue
-            word, *numbers = text.rsplit(" ", width) if width else [text]
-            if len(numbers) != width:
-                raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
-            if " " in word and _is_decimal(word.rpartition(" ")[2]):
-                raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
-            if word in wanted:
-                yield word, _vector(f"{file}:{number}", numbers)
+    for number, text in _lines(file):
+        if number == 1:
+            header = text.split(" ")
+            width = _agreed_width(f"{file}:1", width, int(header[1]) if _is_count(header) else len(header) - 1)
+            if _is_count(header):
+                continue
+        word, *numbers = text.rsplit(" ", width) if width else [text]
+        if len(numbers) != width:
+            raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
+        if " " in word and _is_decimal(word.rpartition(" ")[2]):
+            raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
+        if word in wanted:
+            yield word, _vector(f"{file}:{number}", numbers)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers from 1, without what ends them; a byte order mark is dropped.
+
+    Raises UsageError, naming the line, for one that is not UTF-8.
+    """
+    number = 0
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n ")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}:{number}: not UTF-8 text", "vectors are read as text in UTF-8, unpacked") from error
 
 
 def _is_count(header: list[str]) -> bool:
