@@ -33,7 +33,7 @@ __all__ = ["mixed", "prepare"]
 
 LOG = logging.getLogger(__name__)
 
-READING = 1
+READING = 2
 """Raised by hand whenever the same encoder would give other features for the same pairs."""
 
 MUCH_UNKNOWN = 0.1

@@ -22,7 +22,7 @@ from nasctl.errors import MachineError, UsageError
 __all__ = ["Encoder"]
 
 TOKENS_AT_A_TIME = 4096
-"""Of a batch, padded to its longest input: enough to keep the cores busy, few enough for every layer to be kept."""
+"""Of a batch: enough to keep the cores busy, few enough for every layer to be kept."""
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 WITH_TOKENIZER = "an encoder whose folder holds a tokenizer.json"
 WORD = "a"
@@ -111,16 +111,14 @@ class Encoder:
 
     @torch.inference_mode()
     def _answers(self, batch: Sequence[Input]) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
-        """Each input's kept tokens, float32 [kept, L, D]."""
-        longest = max(len(each.ids) for each in batch)
-        ids = torch.full((len(batch), longest), self._tokenizer.pad_token_id or 0)
-        types, real = torch.zeros_like(ids), torch.zeros_like(ids)
-        for row, each in enumerate(batch):
-            ids[row, : len(each.ids)] = torch.tensor(each.ids)
-            types[row, : len(each.ids)] = torch.tensor(each.types)
-            real[row, : len(each.ids)] = 1
-        typed = {"token_type_ids": types} if self._typed else {}
-        hidden = self._model(input_ids=ids, attention_mask=real, output_hidden_states=True, **typed).hidden_states
+        """Each input's kept tokens, float32 [kept, L, D]; all inputs are of one length.
+
+        Nothing is padded: convolutions (ConvBERT) and Fourier transforms (FNet) read padding, whatever the mask says.
+        """
+        ids = torch.tensor([each.ids for each in batch])  # [B, T]
+        typed = {"token_type_ids": torch.tensor([each.types for each in batch])} if self._typed else {}
+        asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "output_hidden_states": True}
+        hidden = self._model(**asked, **typed).hidden_states
         answers = torch.stack(hidden, 2).float().numpy()  # [B, T, L, D]
         for row, each in enumerate(batch):
             yield np.concatenate([answers[row, begin:end] for begin, end in each.spans])

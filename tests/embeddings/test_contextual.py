@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from encoders import LAYERS, WIDTH, part, spec, tiny_encoder
+from encoders import LAYERS, WIDTH, of_family, part, spec, tiny_encoder
 
 from nasctl.embeddings import building
 from nasctl.embeddings.contextual import Encoder
@@ -112,6 +112,17 @@ def test_joint_and_separate_differ(folder, tmp_path):
     assert len({joint.digest, separate.digest, kept.digest}) == 3
     assert [each.sentences["train"][0].lengths.tolist() for each in (joint, separate, kept)] == [[4], [4], [6]]
     assert np.abs(joint.rows.astype(float)[1:, 0].sum(0) - separate.rows.astype(float)[1:, 0].sum(0)).max() > 0
+
+
+@pytest.mark.parametrize("changes", [("ConvBert", {"embedding_size": WIDTH, "num_attention_heads": 4}), ("FNet", {})])
+def test_a_pair_does_not_depend_on_those_beside_it(tmp_path, changes):
+    """Of encoders whose convolutions and Fourier transforms would see padding as well."""
+    kind, fields = changes
+    folder, pair = of_family(tmp_path / kind, kind, **fields), ("the cats run", "a dog running")
+    alone = building.prepare(spec(folder), {"train": part(pair)}, 64, tmp_path)
+    beside = building.prepare(spec(folder), {"train": part(pair, ("w1 " * 20, "the dog"))}, 64, tmp_path)
+    one, two = (each.rows[1 : len(alone.rows)].astype(np.float32) for each in (alone, beside))
+    assert (np.abs(one - two) <= 1e-3 * np.maximum(np.abs(one), 0.01)).all()
 
 
 # --- what cannot be used ----------------------------------------------------------------------------------------------
