@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +57,22 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
         return known
     matrix, unknown = _from_file(spec, corpus, file) if file else _from_text(spec, corpus)
     vectors = save(matrix, _token_share(corpus, unknown), file.name if file else "training text (SVD)", cache)
-    write_atomically(index, json.dumps({"digest": vectors.digest}))
+    entry = {"digest": vectors.digest, "source": vectors.source, "oov_share": vectors.oov_share}
+    write_atomically(index, json.dumps(entry))
     return vectors
 
 
 def _indexed(index: Path, cache: Path) -> Vectors | None:
-    """What an earlier preparation left, if it is whole."""
+    """What an earlier preparation left, if it is whole.
+
+    Its source and share are those of the index: two files may give equal vectors, which lie under one digest.
+    """
     try:
-        name = json.loads(index.read_text())["digest"]
-        return load(cache, name) if vectors_path(cache, name).exists() else None
-    except (OSError, ValueError, KeyError, MachineError):
+        entry = json.loads(index.read_text())
+        if not vectors_path(cache, entry["digest"]).exists():
+            return None
+        return replace(load(cache, entry["digest"]), source=entry["source"], oov_share=entry["oov_share"])
+    except (OSError, ValueError, KeyError, TypeError, MachineError):
         return None
 
 

@@ -142,3 +142,12 @@ def test_what_an_earlier_reading_made_is_made_again(tmp_path, monkeypatch):
     again = static.prepare(GLOVE, words_corpus("cat"), tmp_path, tmp_path / "cache")
     assert again.matrix[1].tolist() == [5, 6]
     assert again.digest != first.digest
+
+
+def test_equal_vectors_of_two_files_keep_the_name_of_their_own(tmp_path):
+    (tmp_path / "all.txt").write_text("cat 1 2\nzebra 3 4\n")
+    (tmp_path / "some.txt").write_text("cat 1 2\ndog 0 0\n")
+    one, two, again = (prepared(tmp_path, "", "cat", "dog", file=name) for name in ("all.txt", "some.txt", "all.txt"))
+    assert one.digest == two.digest == again.digest
+    assert (one.source, two.source, again.source) == ("all.txt", "some.txt", "all.txt")
+    assert (one.oov_share, two.oov_share, again.oov_share) == (0.5, 0.0, 0.5)
