@@ -34,12 +34,17 @@ LOOKUPS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
 }
 """Under which spellings a token is looked for, best first."""
 
+UNREAD: Mapping[str, Mapping[str, object]] = {"glove": {"window": None}, "svd": {"file": None, "case": "lower"}}
+"""The fields of a spec that a source does not read, and what they hold then."""
+
 
 def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) -> Vectors:
     """The vectors of every word of `corpus`, made once for (embedding, corpus) and kept under `cache`.
 
-    Raises UsageError for a file that is not there or not in GloVe's format.
+    Raises UsageError for a setting that the source does not read, and for a file that is not there or not in GloVe's
+    format.
     """
+    _check_fields(spec)
     file = _vectors_file(spec, root) if spec.source == "glove" else None
     stat = file.stat() if file else None
     asked = digest(
@@ -55,11 +60,30 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
     known = _indexed(index, cache)
     if known is not None:
         return known
-    matrix, unknown = _from_file(spec, corpus, file) if file else _from_text(spec, corpus)
+    matrix, unknown, others = _from_file(spec, corpus, file) if file else _from_text(spec, corpus)
+    if spec.oov == "gaussian":
+        _draw(matrix, {row: corpus.vocabulary[row] for row in unknown}, float(np.std(others)))
     vectors = save(matrix, _token_share(corpus, unknown), file.name if file else "training text (SVD)", cache)
     entry = {"digest": vectors.digest, "source": vectors.source, "oov_share": vectors.oov_share}
     write_atomically(index, json.dumps(entry))
     return vectors
+
+
+def _check_fields(spec: StaticSpec) -> None:
+    for field, unread in UNREAD[spec.source].items():
+        if (value := getattr(spec, field)) != unread:
+            (reader,) = (name for name, fields in UNREAD.items() if field not in fields)
+            raise UsageError(
+                f"embedding.{field}={value} means nothing for embedding.source={spec.source}",
+                f"embedding.source={reader} reads it",
+            )
+
+
+def _draw(matrix: Matrix, unknown: Mapping[int, str], deviation: float) -> None:
+    """Give each unknown word, by its row, a normal vector of its own: the same in every data set."""
+    for row, word in unknown.items():
+        own = np.random.default_rng(rng.stream_seed(OOV_SEED, "oov", word))
+        matrix[row] = own.normal(0.0, deviation, matrix.shape[1])
 
 
 def _indexed(index: Path, cache: Path) -> Vectors | None:
@@ -99,8 +123,8 @@ def _vectors_file(spec: StaticSpec, root: Path | None) -> Path:
 # --- from a file ------------------------------------------------------------------------------------------------------
 
 
-def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, set[int]]:
-    """The matrix [V, D] and the words that the file does not have."""
+def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, set[int], Matrix]:
+    """The matrix [V, D], the words that the file does not have, and all vectors that were looked up in it [K, D]."""
     spellings = LOOKUPS[spec.case]
     wanted = {spelling for token in corpus.vocabulary[1:] for spelling in spellings(token)}
     found: dict[str, Vector] = {}
@@ -118,12 +142,7 @@ def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, se
             unknown.add(index)
         else:
             matrix[index] = known
-    if spec.oov == "gaussian":
-        deviation = np.std(np.stack(list(found.values())))
-        for index in unknown:
-            own = np.random.default_rng(rng.stream_seed(OOV_SEED, "oov", corpus.vocabulary[index]))
-            matrix[index] = own.normal(0.0, deviation, width)
-    return matrix, unknown
+    return matrix, unknown, np.stack(list(found.values()))
 
 
 def read_glove(file: Path, width: int | None, wanted: set[str]) -> Iterator[tuple[str, Vector]]:
@@ -190,8 +209,10 @@ def _vector(where: str, numbers: list[str]) -> Vector:
 # --- from the training text -------------------------------------------------------------------------------------------
 
 
-def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int]]:
-    """Truncated SVD of positive pointwise mutual information between words of the training text.
+def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int], Matrix]:
+    """The matrix [V, D], the words that the training text does not have, and the vectors of the others [K, D].
+
+    Truncated SVD of positive pointwise mutual information between words of the training text.
 
     Counts within `window` words, weighted by 1/distance (as GloVe counts); words are taken in lower case. The vectors
     are U·sqrt(S), scaled to a mean norm of sqrt(D), so that a coordinate is of order one.
@@ -221,8 +242,9 @@ def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int]]:
     by_key *= math.sqrt(spec.width) / norms[norms > 0].mean()
     matrix = by_key[key].astype(np.float32)
     matrix[0] = 0.0
-    unknown = {index for index in range(1, len(key)) if marginal[key[index]] == 0.0}
-    return matrix, unknown
+    has_vector = marginal[key] > 0.0
+    has_vector[0] = False
+    return matrix, set(np.flatnonzero(~has_vector)[1:].tolist()), matrix[has_vector]
 
 
 def _training_sentences(corpus: Corpus) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int32]]]:

@@ -151,3 +151,40 @@ def test_equal_vectors_of_two_files_keep_the_name_of_their_own(tmp_path):
     assert one.digest == two.digest == again.digest
     assert (one.source, two.source, again.source) == ("all.txt", "some.txt", "all.txt")
     assert (one.oov_share, two.oov_share, again.oov_share) == (0.5, 0.0, 0.5)
+
+
+SVD = StaticSpec("svd", "svd", None, 4, trainable=False, oov="zeros", case="lower", window=2)
+
+
+def test_gaussian_vectors_of_words_that_training_does_not_have(tmp_path):
+    """Word 9 stands in dev alone."""
+    vocabulary = ("", *(f"w{number}" for number in range(1, 10)))
+    draw = np.random.default_rng(0)
+    side, other = sentences(draw.integers(1, 9, (100, 6)).tolist()), sentences([[9, 1]])
+    splits = {
+        "train": Split("train", side, side, np.zeros(100, np.float32), tuple(map(str, range(100)))),
+        "dev": Split("dev", other, other, np.zeros(1, np.float32), ("0",)),
+    }
+    data = Corpus("d", "regression", (), "pearson", vocabulary, splits)
+    zeros = static.prepare(SVD, data, None, tmp_path).matrix
+    found = static.prepare(replace(SVD, oov="gaussian"), data, None, tmp_path)
+    assert not zeros[9].any()
+    assert np.array_equal(found.matrix[:9], zeros[:9])
+    assert 0.1 < np.abs(found.matrix[9]).max() / np.std(zeros[1:9]) < 4
+    assert 0 < found.oov_share < 0.1
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "reader"),
+    [
+        (SVD, {"file": "words.txt"}, "glove"),
+        (SVD, {"case": "cased"}, "glove"),
+        (GLOVE, {"window": 5}, "svd"),
+    ],
+)
+def test_what_a_source_does_not_read_is_refused(tmp_path, spec, changes, reader):
+    ((field, value),) = changes.items()
+    told = f"embedding.{field}={value} means nothing for embedding.source={spec.source}"
+    with pytest.raises(UsageError, match=told) as caught:
+        static.prepare(replace(spec, **changes), corpus(), tmp_path, tmp_path / "cache")
+    assert f"embedding.source={reader} reads it" in caught.value.hint
