@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -56,6 +56,11 @@ class Source:
     fields: frozenset[str]
     files: Callable[[DatasetSpec, Path | None], Mapping[str, Path]]
     read: Callable[[DatasetSpec, Path | None], Mapping[str, Part]]
+
+    @property
+    def own(self) -> bool:
+        """Whether it reads a user's own files."""
+        return "train" in self.fields
 
 
 def _official(name: str, task: Task, reader: Callable[[Path], Mapping[str, Part]]) -> Source:
@@ -135,7 +140,7 @@ def prepare(spec: DatasetSpec, root: Path | None, cache: Path) -> Corpus:
         if empty := int(split.first.empty.sum() + split.second.empty.sum()):
             told = "%s: %d of %d %s sentences without a word, each read as a zero vector"
             logger.warning(told, spec.name, empty, 2 * len(split), split.name)
-    return corpus
+    return replace(corpus, own=source.own)
 
 
 def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Corpus:
