@@ -56,6 +56,21 @@ def tiny_encoder(folder: Path, *, seed: int = 0, **sizes: int) -> Path:
     return folder
 
 
+def of_family(folder: Path, kind: str, **changes: object) -> Path:
+    """An encoder of the family `kind` of transformers ("Roberta"), random, with the tiny one's tokenizer."""
+    import torch
+    import transformers
+
+    fields = {"vocab_size": len(VOCABULARY), "hidden_size": WIDTH, "num_hidden_layers": LAYERS}
+    fields |= {"intermediate_size": 16, "max_position_embeddings": LONGEST, "initializer_range": 0.5}
+    config = getattr(transformers, f"{kind}Config")(**{**fields, **changes})
+    tiny_encoder(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
 def spec(folder: Path, **changes: object) -> ContextualSpec:
     """A folder's encoder as it is asked for, both sentences together, its layers mixed."""
     fields: dict[str, object] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from nasctl.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.data.fetch import Finding
+    from nasctl.data.pairs import Part
 
 __all__ = ["data"]
 
@@ -110,7 +112,7 @@ def check_data(names: tuple[str, ...], *, overlap: bool, as_json: bool) -> None:
     """
     wanted, overrides = _names_and_overrides(names)
     if any(text.startswith(("dataset=", "dataset.")) for text in overrides):
-        _show_splits(overrides, as_json=as_json)
+        _show_splits(overrides, overlap=overlap, as_json=as_json)
     elif overlap:
         _show_overlaps(wanted, overrides, as_json=as_json)
     else:
@@ -142,12 +144,15 @@ def _first_hint(findings: list[Finding]) -> str:
     return findings[0].hint
 
 
-def _show_splits(overrides: list[str], *, as_json: bool) -> None:
+def _show_splits(overrides: list[str], *, overlap: bool, as_json: bool) -> None:
+    """The pairs of each split; with `overlap` those that two of them share."""
     from nasctl.data.datasets import read  # noqa: PLC0415 - --help need not pay for it
 
     settings = settings_of(overrides, ())
     parts = read(settings.dataset, _root(overrides))
-    if as_json:
+    if overlap:
+        _show_shared({settings.dataset.name: parts}, as_json=as_json)
+    elif as_json:
         click.echo(json.dumps({"dataset": settings.dataset.name} | {name: len(p.pairs) for name, p in parts.items()}))
     else:
         rows = [(name, len(part.pairs), part.origin) for name, part in parts.items()]
@@ -156,13 +161,18 @@ def _show_splits(overrides: list[str], *, as_json: bool) -> None:
 
 def _show_overlaps(wanted: list[str], overrides: list[str], *, as_json: bool) -> None:
     from nasctl.data.datasets import read  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.data.overlap import overlaps  # noqa: PLC0415 - as above
     from nasctl.data.published import PUBLISHED  # noqa: PLC0415 - as above
 
     read_sets = {}
     for name in wanted or [name for name in options().get("dataset", ()) if name in PUBLISHED]:
         settings = settings_of([f"dataset={name}", *overrides], ())
         read_sets[name] = read(settings.dataset, _root(overrides))
+    _show_shared(read_sets, as_json=as_json)
+
+
+def _show_shared(read_sets: Mapping[str, Mapping[str, Part]], *, as_json: bool) -> None:
+    from nasctl.data.overlap import overlaps  # noqa: PLC0415 - --help need not pay for it
+
     found = list(overlaps(read_sets))
     if as_json:
         for each in found:

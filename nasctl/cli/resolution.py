@@ -49,14 +49,35 @@ def resolved(settings: Settings, cells: Cells, stores: Stores) -> Resolved:
 
 
 def told(found: Resolved) -> str:
-    """One line on what was prepared: the vocabulary, and how much of the text has no vector; or the features."""
+    """What was prepared: of a user's own pairs, how their labels were read; then, as a line, what they are embedded in.
+
+    That line has the vocabulary, and how much of the text has no vector; or the features.
+    """
+    return f"{_labels_told(found)}{_embedding_told(found)}"
+
+
+def _labels_told(found: Resolved) -> str:
+    """A line for a user's own pairs, whose labels say themselves what they are; "" for others."""
+    if not found.corpus.own:
+        return ""
+    labels = [split.labels for split in found.corpus.splits.values()]
+    if found.corpus.task == "classification":
+        task, other = counted(len(found.corpus.classes), "class", "classes"), "regression"
+    else:
+        least, most = min(each.min() for each in labels), max(each.max() for each in labels)
+        task, other = f"scores from {least:g} to {most:g}", "classification"
+    return f"{found.labels['dataset']}: labels read as {task} (else dataset.task={other})\n"
+
+
+def _embedding_told(found: Resolved) -> str:
     if isinstance(found.embedded, Features):
         features = found.embedded
         cut = f", {counted(features.cut, 'pair')} cut" if features.cut else ""
+        unknown = f", {features.unknown:.1%} of pieces unknown" if features.unknown else ""
         per_pair = f"{len(features.rows) / features.pairs:.1f} tokens per pair{cut}"
         return (
             f"{found.labels['dataset']}: {features.pairs} pairs as {found.labels['vectors']} reads them, "
-            f"{features.layers} layers of {features.rows.shape[2]}, {per_pair}, "
+            f"{features.layers} layers of {features.rows.shape[2]}, {per_pair}{unknown}, "
             f"{size(features.rows.nbytes)} in the cache"
         )
     share = f"{found.embedded.oov_share:.1%} of tokens unknown"

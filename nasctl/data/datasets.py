@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from nasctl.data import official, own
 from nasctl.data.corpus import PADDING, Corpus, Sentences, Split
 from nasctl.data.labels import classes_of, encode, task_of
 from nasctl.data.metrics import DEFAULT_METRIC, METRICS
+from nasctl.data.overlap import pair_key
 from nasctl.data.pairs import Part
 from nasctl.data.published import PUBLISHED
 from nasctl.data.scenes import scenes
@@ -56,6 +57,11 @@ class Source:
     fields: frozenset[str]
     files: Callable[[DatasetSpec, Path | None], Mapping[str, Path]]
     read: Callable[[DatasetSpec, Path | None], Mapping[str, Part]]
+
+    @property
+    def own(self) -> bool:
+        """Whether it reads a user's own files."""
+        return "train" in self.fields
 
 
 def _official(name: str, task: Task, reader: Callable[[Path], Mapping[str, Part]]) -> Source:
@@ -135,7 +141,7 @@ def prepare(spec: DatasetSpec, root: Path | None, cache: Path) -> Corpus:
         if empty := int(split.first.empty.sum() + split.second.empty.sum()):
             told = "%s: %d of %d %s sentences without a word, each read as a zero vector"
             logger.warning(told, spec.name, empty, 2 * len(split), split.name)
-    return corpus
+    return replace(corpus, own=source.own)
 
 
 def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Corpus:
@@ -145,7 +151,10 @@ def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Cor
         with FileLock(index.parent / "lock", mode=0o600):
             if (known := _known(index, cache)) is not None:
                 return known
-            built = _build(spec, read(spec, root))
+            parts = read(spec, root)
+            if DATASETS[spec.source].own:
+                _tell_drawn_twice(spec.name, parts)
+            built = _build(spec, parts)
             corpora.save(built, cache)
             write_atomically(index, json.dumps({"corpus": built.digest}))
     except OSError as error:
@@ -206,6 +215,16 @@ def _check_rows(name: str, part: Part) -> None:
                 f"{part.where(row)}: the id {pair.id!r} was used before, in line {part.lines[other]}",
                 "ids must differ within a split; with dataset.columns.id=null the rows are numbered",
             )
+
+
+def _tell_drawn_twice(name: str, parts: Mapping[str, Part]) -> None:
+    """Warn of splits drawn from the training file that hold pairs which stand in train as well."""
+    train = {pair_key(pair) for pair in parts["train"].pairs}
+    drawn = {split: part for split, part in parts.items() if part.origin == parts["train"].origin and split != "train"}
+    shared = {split: len(train & {pair_key(pair) for pair in part.pairs}) for split, part in drawn.items()}
+    if counts := ", ".join(f"{pairs} of {split}" for split, pairs in shared.items() if pairs):
+        told = "%s: pairs drawn from %s stand in train as well: %s"
+        logger.warning(told, name, parts["train"].origin, counts)
 
 
 def _build(spec: DatasetSpec, parts: Mapping[str, Part]) -> Corpus:

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,22 @@ def task_of(parts: Mapping[str, Part], name: str) -> Task:
 
 
 def classes_of(parts: Mapping[str, Part]) -> tuple[str, ...]:
-    """The classes of the training file, also of rows held out from it: numbers by value, words alphabetically."""
+    """The classes of the training file, also of rows held out from it: numbers by value, words alphabetically.
+
+    Raises UsageError for a number that is spelled in two ways, since two spellings would be two classes.
+    """
     origin = parts["train"].origin
     found = {pair.label.strip() for part in parts.values() if part.origin == origin for pair in part.pairs}
-    if all(NUMBER.fullmatch(label) for label in found):
-        return tuple(sorted(found, key=lambda label: (float(label), label)))
-    return tuple(sorted(found))
+    if not all(NUMBER.fullmatch(label) for label in found):
+        return tuple(sorted(found))
+    ordered = sorted(found, key=lambda label: (float(label), label))
+    for one, other in pairwise(ordered):
+        if float(one) == float(other):
+            raise UsageError(
+                f"{origin}: the classes {one!r} and {other!r} are one number",
+                "spell it in one way; if they are two classes, one needs a word for its name",
+            )
+    return tuple(ordered)
 
 
 def encode(name: str, part: Part, task: Task, classes: tuple[str, ...]) -> Array:
@@ -86,7 +97,10 @@ def _present(part: Part, row: int) -> str:
     """The label without blanks around it."""
     label = part.pairs[row].label.strip()
     if label.lower() in MISSING:
-        raise UsageError(f"{part.where(row)}: the label is missing ({label!r})", "give every row a label, or drop it")
+        raise UsageError(
+            f"{part.where(row)}: the label is missing ({label!r})",
+            "give every row a label, or drop it; if it is a class, call it otherwise",
+        )
     return label
 
 

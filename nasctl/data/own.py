@@ -133,7 +133,7 @@ def _jsonl_rows(path: Path, roles: Mapping[str, str]) -> Iterator[Row]:
     for line, text in read_lines(path):
         try:
             row = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the second: brackets in brackets, thousands deep
             raise UsageError(f"{path}, line {line}: not JSON ({error})", "one JSON object per line") from error
         if not isinstance(row, dict):
             raise UsageError(f"{path}, line {line}: not a JSON object", 'as in {"first": "...", "second": "..."}')
@@ -146,9 +146,7 @@ def _jsonl_rows(path: Path, roles: Mapping[str, str]) -> Iterator[Row]:
 def _parquet_rows(path: Path, roles: Mapping[str, str]) -> Iterator[Row]:
     """The row's number, counted from 1, stands for the line."""
     names, rows = read_parquet(path, list(roles.values()))
-    for role, column in roles.items():
-        if column not in names:
-            raise _missing(str(path), role, column, names)
+    _places(path, roles, names)
     for number, values in enumerate(rows, 1):
         yield number, [_text(path, number, role, value) for role, value in zip(roles, values, strict=True)]
 
@@ -163,7 +161,7 @@ FORMATS: Mapping[str, Callable[[Path, Mapping[str, str]], Iterator[Row]]] = {
 
 
 def _places(path: Path, roles: Mapping[str, str], header: list[str]) -> list[int]:
-    """Where the wanted columns stand in the header line."""
+    """Where the wanted columns stand in the header. Raises UsageError for one that is not there, or there twice."""
     for role, column in roles.items():
         if column not in header:
             raise _missing(str(path), role, column, header)
@@ -188,7 +186,7 @@ def _missing(where: str, role: str, column: str, there: Sequence[str] | Mapping[
 def _text(path: Path, line: int, role: str, value: object) -> str:
     """A typed value as the text that CSV would have had; sentences must be strings."""
     if isinstance(value, str):
-        return value
+        return _whole(path, line, role, value)
     if role in {"label", "id"} and isinstance(value, bool):
         return "true" if value else "false"
     if role in {"label", "id"} and isinstance(value, int | float):
@@ -200,3 +198,16 @@ def _text(path: Path, line: int, role: str, value: object) -> str:
         f"{path}, line {line}: dataset.columns.{role} is {kind}",
         "sentences are strings; labels and ids strings, numbers or booleans",
     )
+
+
+def _whole(path: Path, line: int, role: str, text: str) -> str:
+    r"""The text, if it can be written as UTF-8: JSON may spell half a surrogate pair, as in "\ud83d"."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])[1:-1]
+        raise UsageError(
+            f"{path}, line {line}: dataset.columns.{role} holds half a character ({half})",
+            "text that was cut inside an emoji, for example: write both halves, or none",
+        ) from error
+    return text

@@ -85,7 +85,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names of all columns of a Parquet file, and the rows of those asked for (none if one is not there).
+    """The names of all columns of a Parquet file, and the rows of those asked for (none unless each is there once).
 
     Raises UsageError for a file that is no Parquet.
     """
@@ -95,7 +95,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], list[tu
     try:
         with pq.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
-            if not set(columns) <= set(names):
+            if any(names.count(column) != 1 for column in columns):
                 return names, []
             table = file.read(columns=list(dict.fromkeys(columns)))
     except (pa.ArrowException, OSError) as error:

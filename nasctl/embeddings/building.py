@@ -21,7 +21,7 @@ from nasctl.data.pairs import Part
 from nasctl.embeddings import features
 from nasctl.embeddings.encoders import Located, locate
 from nasctl.embeddings.features import Features, Rows, features_bytes, features_path
-from nasctl.embeddings.spans import Layout, lay_out
+from nasctl.embeddings.spans import Ids, Layout, lay_out
 from nasctl.errors import MachineError, UsageError
 from nasctl.files import digest, remove_leftovers
 from nasctl.sources import ContextualSpec
@@ -33,8 +33,11 @@ __all__ = ["mixed", "prepare"]
 
 LOG = logging.getLogger(__name__)
 
-READING = 1
+READING = 2
 """Raised by hand whenever the same encoder would give other features for the same pairs."""
+
+MUCH_UNKNOWN = 0.1
+"""The share of word pieces above which unknown text is warned of."""
 
 SPARE_BYTES = 200 * 1000 * 1000
 """What must stay free on the disk beside the features."""
@@ -61,6 +64,9 @@ def prepare(spec: ContextualSpec, parts: Mapping[str, Part], cap: int, cache: Pa
                 "free space or permission there, or another folder: store.root=FOLDER",
             ) from error
     mixed(spec, known.layers)
+    if known.unknown > MUCH_UNKNOWN:
+        message = "%.0f%% of the word pieces are unknown to %s: each is read as the same token, whatever it says"
+        LOG.warning(message, 100 * known.unknown, known.source)
     return known
 
 
@@ -131,15 +137,21 @@ def _made(
     remove_leftovers(path)
     encoder = Encoder(found.folder, found.source)
     mixed(spec, encoder.layers)
-    layout = _layout(spec, encoder, parts, cap)
+    layout, unknown = _layout(spec, encoder, parts, cap)
     shape = (layout.rows, encoder.layers, encoder.width)
     _check_room(path.parent, features_bytes(*shape))
-    about: dict[str, str | int] = {"source": found.source, "pairs": layout.pairs, "cut": layout.cut}
+    about: dict[str, str | float] = {
+        "source": found.source,
+        "pairs": layout.pairs,
+        "cut": layout.cut,
+        "unknown": unknown,
+    }
     features.save(cache, name, layout.sentences, shape=shape, blocks=_blocks(encoder, layout, shape), about=about)
     return features.load(cache, name, verify=True)
 
 
-def _layout(spec: ContextualSpec, encoder: Encoder, parts: Mapping[str, Part], cap: int) -> Layout:
+def _layout(spec: ContextualSpec, encoder: Encoder, parts: Mapping[str, Part], cap: int) -> tuple[Layout, float]:
+    """What the encoder reads, and the share of the pairs' word pieces, before any cut, that it does not know."""
     frames = encoder.frames()
     least, most = frames[1].size + 2, encoder.longest
     if not least <= cap <= most:
@@ -150,7 +162,13 @@ def _layout(spec: ContextualSpec, encoder: Encoder, parts: Mapping[str, Part], c
     pieces = encoder.pieces(list(texts))
     layout = lay_out(parts, pieces, frames, cap=cap, encode=spec.encode, special_tokens=spec.special_tokens)
     LOG.info("%d of %d pairs cut to %d pieces", layout.cut, layout.pairs, cap)
-    return layout
+    return layout, _unknown_share(parts, pieces, encoder.unknown)
+
+
+def _unknown_share(parts: Mapping[str, Part], pieces: Mapping[str, Ids], unknown: int | None) -> float:
+    """Over every sentence of every pair; 0 for an encoder that knows all text and has no such piece."""
+    sentences = [pieces[text] for part in parts.values() for pair in part.pairs for text in (pair.first, pair.second)]
+    return sum(each.count(unknown) for each in sentences) / max(sum(map(len, sentences)), 1)
 
 
 def _blocks(encoder: Encoder, layout: Layout, shape: tuple[int, int, int]) -> Iterator[Rows]:

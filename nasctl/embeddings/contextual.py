@@ -22,8 +22,7 @@ from nasctl.errors import MachineError, UsageError
 __all__ = ["Encoder"]
 
 TOKENS_AT_A_TIME = 4096
-"""Of a batch, padded to its longest input: enough to keep the cores busy, few enough for every layer to be kept."""
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""Of a batch: enough to keep the cores busy, few enough for every layer to be kept."""
 WITH_TOKENIZER = "an encoder whose folder holds a tokenizer.json"
 WORD = "a"
 """A sentence that every tokenizer knows, to see what is put around one."""
@@ -54,7 +53,20 @@ class Encoder:
     def longest(self) -> int:
         """The most tokens of an input."""
         positions = int(getattr(self._config, "max_position_embeddings", 0) or 0)
-        return min(positions or 512, int(self._tokenizer.model_max_length))
+        return min(positions - self._reserved if positions else 512, int(self._tokenizer.model_max_length))
+
+    @property
+    def _reserved(self) -> int:
+        """The first positions that no token has: in RoBERTa's family those up to the padding's."""
+        tables = (each for name, each in self._model.named_modules() if name.endswith("position_embeddings"))
+        paddings = (getattr(table, "padding_idx", None) for table in tables)
+        return max((padding + 1 for padding in paddings if padding is not None), default=0)
+
+    @property
+    def unknown(self) -> int | None:
+        """The piece that stands for text it does not know; None if there is none."""
+        number = self._tokenizer.unk_token_id
+        return None if number is None else int(number)
 
     @property
     def training(self) -> bool:
@@ -93,8 +105,9 @@ class Encoder:
     def encode(self, inputs: Sequence[Input]) -> Iterator[Rows]:
         """What every layer answers to the kept tokens: one float16 [kept, L, D] per batch, in the inputs' order.
 
-        Raises UsageError if an answer is too large for float16.
+        Raises UsageError if an answer is too large for float16, and for a piece that the encoder does not have.
         """
+        self._check_pieces(inputs)
         for batch in batches(inputs, TOKENS_AT_A_TIME):
             rows = np.concatenate(list(self._answers(batch)))
             with np.errstate(over="ignore"):  # it is told below
@@ -103,18 +116,25 @@ class Encoder:
                 raise UsageError(f"{self.source} answers with numbers that a half-precision cache cannot hold")
             yield half
 
+    def _check_pieces(self, inputs: Sequence[Input]) -> None:
+        largest = max((max(each.ids) for each in inputs), default=0)
+        known = len(self._model.get_input_embeddings().weight)
+        if largest >= known:
+            raise UsageError(
+                f"{self.source} has {known} word pieces, and its tokenizer gives number {largest}",
+                "the tokenizer that it was trained with",
+            )
+
     @torch.inference_mode()
     def _answers(self, batch: Sequence[Input]) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
-        """Each input's kept tokens, float32 [kept, L, D]."""
-        longest = max(len(each.ids) for each in batch)
-        ids = torch.full((len(batch), longest), self._tokenizer.pad_token_id or 0)
-        types, real = torch.zeros_like(ids), torch.zeros_like(ids)
-        for row, each in enumerate(batch):
-            ids[row, : len(each.ids)] = torch.tensor(each.ids)
-            types[row, : len(each.ids)] = torch.tensor(each.types)
-            real[row, : len(each.ids)] = 1
-        typed = {"token_type_ids": types} if self._typed else {}
-        hidden = self._model(input_ids=ids, attention_mask=real, output_hidden_states=True, **typed).hidden_states
+        """Each input's kept tokens, float32 [kept, L, D]; all inputs are of one length.
+
+        Nothing is padded: convolutions (ConvBERT) and Fourier transforms (FNet) read padding, whatever the mask says.
+        """
+        ids = torch.tensor([each.ids for each in batch])  # [B, T]
+        typed = {"token_type_ids": torch.tensor([each.types for each in batch])} if self._typed else {}
+        asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "output_hidden_states": True}
+        hidden = self._model(**asked, **typed).hidden_states
         answers = torch.stack(hidden, 2).float().numpy()  # [B, T, L, D]
         for row, each in enumerate(batch):
             yield np.concatenate([answers[row, begin:end] for begin, end in each.spans])
@@ -122,28 +142,37 @@ class Encoder:
 
 def _loaded(folder: Path, source: str) -> tuple[Any, Any, Any]:
     """Configuration, tokenizer and weights, once they are known to be usable."""
-    try:
-        config = AutoConfig.from_pretrained(folder, **LOCAL)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
-        _check(config, tokenizer, source)
-        model, told = AutoModel.from_pretrained(
-            folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **LOCAL
-        )
-    except (OSError, ValueError, ImportError, LookupError, AttributeError) as error:
-        text = " ".join(str(error).split())
-        if "trust_remote_code" in text:
-            raise UsageError(f"{source} needs code of its own, and nasctl runs none", "take another encoder") from error
-        raise UsageError(
-            f"{source} cannot be loaded: {text[:200]}", "an encoder as save_pretrained writes it, with its tokenizer"
-        ) from error
-    except safetensors.SafetensorError as error:
-        raise MachineError(f"{source}: its weights are damaged ({error})", "bring its files here again") from error
+    config = _from(AutoConfig, folder, source)
+    tokenizer = _from(AutoTokenizer, folder, source)
+    _check(config, tokenizer, source)
+    options = {"config": config, "use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    model, told = _from(AutoModel, folder, source, **options)
     missing = sorted(name for name in told["missing_keys"] if "pooler" not in name)
     if missing:
         raise UsageError(
             f"{source} lacks {len(missing)} of its weights, {missing[0]} among them", "another folder or revision"
         )
     return config, tokenizer, model.eval().requires_grad_(False)
+
+
+def _from(kind: Any, folder: Path, source: str, **options: Any) -> Any:
+    """What one of transformers' classes makes of the folder; never by code or files from elsewhere.
+
+    Raises UsageError, with the library's reason, if it makes nothing of it, MachineError for damaged weights.
+    """
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+    except safetensors.SafetensorError as error:
+        raise MachineError(f"{source}: its weights are damaged ({error})", "bring its files here again") from error
+    except Exception as error:  # for files that it cannot use, tokenizers raises Exception itself
+        text = " ".join(str(error).split()) or type(error).__name__
+        if "trust_remote_code" in text:
+            raise UsageError(f"{source} needs code of its own, and nasctl runs none", "take another encoder") from error
+        if "ignore_mismatched_sizes" in text:  # transformers speaks of arguments and of a report
+            text = "its config.json does not fit its weights"
+        raise UsageError(
+            f"{source} cannot be loaded: {text[:200]}", "an encoder as save_pretrained writes it, with its tokenizer"
+        ) from error
 
 
 def _check(config: Any, tokenizer: Any, source: str) -> None:

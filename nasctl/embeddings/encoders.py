@@ -18,8 +18,12 @@ __all__ = ["Located", "locate"]
 LOG = logging.getLogger(__name__)
 
 WEIGHTS = "*.safetensors"
-DECIDING = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-            "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "*.model")  # fmt: skip
+WHOLE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""All weights in one file, or what says which file has which: shards alone are of no use."""
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""Of these one at least is a tokenizer's vocabulary."""
+DECIDING = ("config.json", WEIGHTS, WHOLE_WEIGHTS[1], *TOKENIZERS, "merges.txt",
+            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 """The files of an encoder that decide what it answers, and those that are downloaded."""
 
 WITHOUT_NETWORK = "embedding=minilm needs none; or bring its files here and say embedding.encoder=FOLDER"
@@ -51,7 +55,7 @@ def locate(spec: ContextualSpec) -> Located:
         source = f"{spec.encoder}@{folder.name[:12]}"
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} holds no encoder: it has no config.json", "a folder as save_pretrained writes it")
-    if not any(folder.glob(WEIGHTS)):
+    if not _has(folder, WEIGHTS):
         raise UsageError(
             f"{source} has no weights in the format of safetensors, and others are never read: they can run code",
             "another revision (embedding.revision=...), or convert it where you trust it",
@@ -61,6 +65,11 @@ def locate(spec: ContextualSpec) -> Located:
 
 def _deciding(folder: Path) -> Iterator[Path]:
     yield from sorted({path for pattern in DECIDING for path in folder.glob(pattern) if path.is_file()})
+
+
+def _has(folder: Path, *patterns: str) -> bool:
+    """Whether a file of one of these names is there."""
+    return any(path.is_file() for pattern in patterns for path in folder.glob(pattern))
 
 
 def _in_package(spec: ContextualSpec) -> Path:
@@ -82,7 +91,7 @@ def _of_hub(spec: ContextualSpec) -> Path:
     asked = f"embedding.encoder={name}" + (f" embedding.revision={revision}" if revision else "")
     try:
         here = Path(snapshot_download(name, revision=revision, allow_patterns=list(DECIDING), local_files_only=True))
-        if (here / "config.json").is_file() and any(here.glob(WEIGHTS)):
+        if all(_has(here, *names) for names in (("config.json",), WHOLE_WEIGHTS, TOKENIZERS)):
             return here
     except errors.LocalEntryNotFoundError:
         pass

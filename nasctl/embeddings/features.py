@@ -30,7 +30,8 @@ class Features:
     """Features for the pairs of one data set.
 
     `rows` is float16 [R, L, D]: L layers, of which 0 is the encoder's input embedding, of width D. `source` names the
-    encoder; `pairs` and `cut` count all pairs and those that were too long.
+    encoder; `pairs` and `cut` count all pairs and those that were too long; `unknown` is the share of all word pieces
+    that stand for text the encoder does not know.
     """
 
     digest: str
@@ -39,6 +40,7 @@ class Features:
     source: str
     pairs: int
     cut: int
+    unknown: float
 
     @property
     def layers(self) -> int:
@@ -76,9 +78,9 @@ def save(
     *,
     shape: tuple[int, int, int],
     blocks: Iterable[Rows],
-    about: Mapping[str, str | int],
+    about: Mapping[str, str | float],
 ) -> None:
-    """Write features under their digest, block by block; `about` is their source, and counts pairs and cut ones."""
+    """Write features under their digest, block by block; `about` holds what `Features` says of all of them."""
     arrays: dict[str, Any] = {}
     for name, sides in sentences.items():
         for side, each in zip(("first", "second"), sides, strict=True):
@@ -105,4 +107,5 @@ def load(cache: Path, digest: str, *, verify: bool = False) -> Features:
         )
         for name in meta["splits"]
     }
-    return Features(digest, arrays["rows"], sentences, meta["source"], meta["pairs"], meta["cut"])
+    unknown = meta.get("unknown", 0.0)  # not counted before there was that field
+    return Features(digest, arrays["rows"], sentences, meta["source"], meta["pairs"], meta["cut"], unknown)

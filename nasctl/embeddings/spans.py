@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from nasctl.data.corpus import PADDING, Sentences
 from nasctl.data.pairs import Part
 
-__all__ = ["Frame", "Input", "Layout", "batches", "cut", "framed", "lay_out"]
+__all__ = ["Frame", "Ids", "Input", "Layout", "batches", "cut", "framed", "lay_out"]
 
 Ids = tuple[int, ...]
 
@@ -144,11 +145,7 @@ def _rows(side: Sequence[tuple[Input, int]], row_of: Mapping[Input, int]) -> Sen
 
 
 def batches(inputs: Sequence[Input], most_tokens: int) -> Iterator[Sequence[Input]]:
-    """The inputs in their order, as many at a time as have `most_tokens` when padded to the longest; at least one."""
-    begin = 0
-    while begin < len(inputs):
-        end = begin + 1
-        while end < len(inputs) and (end + 1 - begin) * len(inputs[end].ids) <= most_tokens:
-            end += 1
-        yield inputs[begin:end]
-        begin = end
+    """The inputs in their order, as many of one length at a time as have `most_tokens`; at least one."""
+    for length, alike in groupby(inputs, key=lambda each: len(each.ids)):
+        equal, size = list(alike), max(most_tokens // length, 1)
+        yield from (equal[begin : begin + size] for begin in range(0, len(equal), size))

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from nasctl.embeddings.vectors import Matrix, Vectors, load, save, vectors_path
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.files import digest, write_atomically
 from nasctl.sources import StaticSpec
+
+READING = 1
+"""Raised by hand whenever the same file or text would give other vectors; prepared ones are then made anew."""
 
 OOV_SEED = 0
 """Gaussian vectors of unknown words depend on the word alone, never on a run's seed."""
@@ -30,12 +34,17 @@ LOOKUPS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
 }
 """Under which spellings a token is looked for, best first."""
 
+UNREAD: Mapping[str, Mapping[str, object]] = {"glove": {"window": None}, "svd": {"file": None, "case": "lower"}}
+"""The fields of a spec that a source does not read, and what they hold then."""
+
 
 def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) -> Vectors:
     """The vectors of every word of `corpus`, made once for (embedding, corpus) and kept under `cache`.
 
-    Raises UsageError for a file that is not there or not in GloVe's format.
+    Raises UsageError for a setting that the source does not read, and for a file that is not there or not in GloVe's
+    format.
     """
+    _check_fields(spec)
     file = _vectors_file(spec, root) if spec.source == "glove" else None
     stat = file.stat() if file else None
     asked = digest(
@@ -43,6 +52,7 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
             "corpus": corpus.digest,
             "source": spec.source,
             "file": [file.name, stat.st_size, stat.st_mtime_ns] if file and stat else None,
+            "reading": READING,
             "readings": [spec.width, spec.oov, spec.case, spec.window],
         }
     )
@@ -50,18 +60,43 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
     known = _indexed(index, cache)
     if known is not None:
         return known
-    matrix, unknown = _from_file(spec, corpus, file) if file else _from_text(spec, corpus)
+    matrix, unknown, others = _from_file(spec, corpus, file) if file else _from_text(spec, corpus)
+    if spec.oov == "gaussian":
+        _draw(matrix, {row: corpus.vocabulary[row] for row in unknown}, float(np.std(others)))
     vectors = save(matrix, _token_share(corpus, unknown), file.name if file else "training text (SVD)", cache)
-    write_atomically(index, json.dumps({"digest": vectors.digest}))
+    entry = {"digest": vectors.digest, "source": vectors.source, "oov_share": vectors.oov_share}
+    write_atomically(index, json.dumps(entry))
     return vectors
 
 
+def _check_fields(spec: StaticSpec) -> None:
+    for field, unread in UNREAD[spec.source].items():
+        if (value := getattr(spec, field)) != unread:
+            (reader,) = (name for name, fields in UNREAD.items() if field not in fields)
+            raise UsageError(
+                f"embedding.{field}={value} means nothing for embedding.source={spec.source}",
+                f"embedding.source={reader} reads it",
+            )
+
+
+def _draw(matrix: Matrix, unknown: Mapping[int, str], deviation: float) -> None:
+    """Give each unknown word, by its row, a normal vector of its own: the same in every data set."""
+    for row, word in unknown.items():
+        own = np.random.default_rng(rng.stream_seed(OOV_SEED, "oov", word))
+        matrix[row] = own.normal(0.0, deviation, matrix.shape[1])
+
+
 def _indexed(index: Path, cache: Path) -> Vectors | None:
-    """What an earlier preparation left, if it is whole."""
+    """What an earlier preparation left, if it is whole.
+
+    Its source and share are those of the index: two files may give equal vectors, which lie under one digest.
+    """
     try:
-        name = json.loads(index.read_text())["digest"]
-        return load(cache, name) if vectors_path(cache, name).exists() else None
-    except (OSError, ValueError, KeyError, MachineError):
+        entry = json.loads(index.read_text())
+        if not vectors_path(cache, entry["digest"]).exists():
+            return None
+        return replace(load(cache, entry["digest"]), source=entry["source"], oov_share=entry["oov_share"])
+    except (OSError, ValueError, KeyError, TypeError, MachineError):
         return None
 
 
@@ -88,8 +123,8 @@ def _vectors_file(spec: StaticSpec, root: Path | None) -> Path:
 # --- from a file ------------------------------------------------------------------------------------------------------
 
 
-def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, set[int]]:
-    """The matrix [V, D] and the words that the file does not have."""
+def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, set[int], Matrix]:
+    """The matrix [V, D], the words that the file does not have, and all vectors that were looked up in it [K, D]."""
     spellings = LOOKUPS[spec.case]
     wanted = {spelling for token in corpus.vocabulary[1:] for spelling in spellings(token)}
     found: dict[str, Vector] = {}
@@ -107,12 +142,7 @@ def _from_file(spec: StaticSpec, corpus: Corpus, file: Path) -> tuple[Matrix, se
             unknown.add(index)
         else:
             matrix[index] = known
-    if spec.oov == "gaussian":
-        deviation = np.std(np.stack(list(found.values())))
-        for index in unknown:
-            own = np.random.default_rng(rng.stream_seed(OOV_SEED, "oov", corpus.vocabulary[index]))
-            matrix[index] = own.normal(0.0, deviation, width)
-    return matrix, unknown
+    return matrix, unknown, np.stack(list(found.values()))
 
 
 def read_glove(file: Path, width: int | None, wanted: set[str]) -> Iterator[tuple[str, Vector]]:
@@ -121,21 +151,33 @@ def read_glove(file: Path, width: int | None, wanted: set[str]) -> Iterator[tupl
     A word may hold spaces (glove.840B has some), so the numbers are counted from the right. A first line of two whole
     numbers, as word2vec writes it, is passed over. Raises UsageError with file and line for a line of another width.
     """
-    with file.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            text = line.rstrip("\r\n ")
-            if number == 1:
-                header = text.split(" ")
-                width = _agreed_width(f"{file}:1", width, int(header[1]) if _is_count(header) else len(header) - 1)
-                if _is_count(header):
-                    continue
-            word, *numbers = text.rsplit(" ", width) if width else [text]
-            if len(numbers) != width:
-                raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
-            if " " in word and _is_decimal(word.rpartition(" ")[2]):
-                raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
-            if word in wanted:
-                yield word, _vector(f"{file}:{number}", numbers)
+    for number, text in _lines(file):
+        if number == 1:
+            header = text.split(" ")
+            width = _agreed_width(f"{file}:1", width, int(header[1]) if _is_count(header) else len(header) - 1)
+            if _is_count(header):
+                continue
+        word, *numbers = text.rsplit(" ", width) if width else [text]
+        if len(numbers) != width:
+            raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
+        if " " in word and _is_decimal(word.rpartition(" ")[2]):
+            raise UsageError(f"{file}:{number}: {text.count(' ')} numbers where {width} are due")
+        if word in wanted:
+            yield word, _vector(f"{file}:{number}", numbers)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers from 1, without what ends them; a byte order mark is dropped.
+
+    Raises UsageError, naming the line, for one that is not UTF-8.
+    """
+    number = 0
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n ")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}:{number}: not UTF-8 text", "vectors are read as text in UTF-8, unpacked") from error
 
 
 def _is_count(header: list[str]) -> bool:
@@ -167,8 +209,10 @@ def _vector(where: str, numbers: list[str]) -> Vector:
 # --- from the training text -------------------------------------------------------------------------------------------
 
 
-def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int]]:
-    """Truncated SVD of positive pointwise mutual information between words of the training text.
+def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int], Matrix]:
+    """The matrix [V, D], the words that the training text does not have, and the vectors of the others [K, D].
+
+    Truncated SVD of positive pointwise mutual information between words of the training text.
 
     Counts within `window` words, weighted by 1/distance (as GloVe counts); words are taken in lower case. The vectors
     are U·sqrt(S), scaled to a mean norm of sqrt(D), so that a coordinate is of order one.
@@ -198,8 +242,9 @@ def _from_text(spec: StaticSpec, corpus: Corpus) -> tuple[Matrix, set[int]]:
     by_key *= math.sqrt(spec.width) / norms[norms > 0].mean()
     matrix = by_key[key].astype(np.float32)
     matrix[0] = 0.0
-    unknown = {index for index in range(1, len(key)) if marginal[key[index]] == 0.0}
-    return matrix, unknown
+    has_vector = marginal[key] > 0.0
+    has_vector[0] = False
+    return matrix, set(np.flatnonzero(~has_vector)[1:].tolist()), matrix[has_vector]
 
 
 def _training_sentences(corpus: Corpus) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int32]]]:

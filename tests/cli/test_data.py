@@ -70,6 +70,18 @@ def test_overlap_counts_shared_pairs(nasctl):
         assert set(json.loads(line)) == {"one", "other", "pairs"}
 
 
+def test_overlap_counts_what_splits_of_own_pairs_share(nasctl, tmp_path):
+    rows = [f"a sentence,another,{n}.5" for n in range(20)]
+    (tmp_path / "pairs.csv").write_text("first,second,label\n" + "\n".join(rows) + "\n")
+    own = ("dataset=own", "dataset.name=tickets", "dataset.train=pairs.csv")
+    result = nasctl("data", "check", "--overlap", *own, "--json")
+    assert json.loads(result.stdout) == {"one": "tickets/train", "other": "tickets/dev", "pairs": 1}
+    table = nasctl("data", "check", "--overlap", *own).stdout
+    assert table.splitlines()[1].split() == ["tickets/train", "tickets/dev", "1"]
+    alone = nasctl("data", "check", *own, "--json").stdout
+    assert json.loads(alone) == {"dataset": "tickets", "train": 18, "dev": 2}
+
+
 @pytest.mark.parametrize("command", ["check", "fetch"])
 def test_an_unknown_name_is_named(nasctl, tmp_path, command):
     result = nasctl("data", command, "sik", f"data.root={tmp_path}")

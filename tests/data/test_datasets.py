@@ -250,3 +250,22 @@ def test_every_field_that_some_source_ignores_is_guarded():
     common = {"name", "source", "task", "metric", "max_tokens", "max_pieces"}
     assert {field.name for field in fields(DatasetSpec)} == common | set(UNUSED)
     assert all(any(field in source.fields for source in DATASETS.values()) for field in UNUSED)
+
+
+def test_drawn_pairs_that_train_has_too_are_told(table, caplog):
+    """The last of ten pairs stands there five times: wherever the lines are drawn, one stays."""
+    rows = [f"one {row},two {row},{row}.5" for row in range(5)] + ["The same,pair.,3.5"] * 15
+    (table / "train.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
+    spec = replace(TABLE, name="tickets", dev=None, dev_fraction=0.3, test_fraction=0.3)
+    prepare(spec, None, table / "cache")
+    (told,) = [record.message for record in caplog.records if "drawn" in record.message]
+    assert told == "tickets: pairs drawn from train.csv stand in train as well: 1 of dev, 1 of test"
+
+
+def test_pairs_that_are_not_drawn_or_not_shared_are_not_told(table, caplog):
+    (table / "train.csv").write_text("a,b,label\nx,y,yes\nz,y,no\n")
+    (table / "dev.csv").write_text("a,b,label\nx,y,yes\nz,y,no\n")
+    prepare(TABLE, None, table / "cache")
+    (table / "train.csv").write_text("a,b,label\n" + "".join(f"w{n},y,{'no' if n % 2 else 'yes'}\n" for n in range(40)))
+    prepare(replace(TABLE, dev=None, dev_fraction=0.5), None, table / "cache")
+    assert "stand in train" not in caplog.text

@@ -45,6 +45,13 @@ def test_classes_are_ordered_by_value_or_alphabet():
     assert classes_of({"train": part("no ", "yes", " no")}) == ("no", "yes")
 
 
+def test_one_number_in_two_spellings_is_no_two_classes():
+    with pytest.raises(UsageError, match=r"train.csv: the classes '1' and '1.0' are one number") as caught:
+        classes_of({"train": part("1", "0", "1.0", "0")})
+    assert "spell it in one way" in caught.value.hint
+    assert classes_of({"train": part("1", "one", "1.0")}) == ("1", "1.0", "one")
+
+
 def test_classes_of_rows_drawn_from_the_training_file_count():
     parts = {"train": part("a", "b"), "dev": part("c"), "test": part("d", origin="test.csv")}
     assert classes_of(parts) == ("a", "b", "c")
@@ -62,8 +69,9 @@ def test_labels_become_numbers():
 @pytest.mark.parametrize("missing", ["", " ", "nan", "NaN", "NA", "n/a", "None", "null"])
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_a_missing_label_is_named_with_its_line(task, missing):
-    with pytest.raises(UsageError, match=r"train.csv, line 3: the label is missing"):
+    with pytest.raises(UsageError, match=r"train.csv, line 3: the label is missing") as caught:
         encode("train", part("1", missing), task, ("1", "2"))
+    assert "if it is a class, call it otherwise" in caught.value.hint
     with pytest.raises(UsageError, match=r"train.csv, line 3: the label is missing"):
         task_of({"train": part("1", missing)}, "own")
 

@@ -169,6 +169,9 @@ HEADER = "left,right,score\n"
         ("t.jsonl", "[1]\n", r"t.jsonl, line 1: not a JSON object"),
         ("t.jsonl", '{"left": "a", "right": null, "score": 1}', r"line 1: dataset.columns.second is missing"),
         ("t.jsonl", '{"left": ["a"], "right": "b", "score": 1}', r"line 1: dataset.columns.first is of type list"),
+        ("t.jsonl", "[" * 100_000, r"t.jsonl, line 1: not JSON"),
+        ("t.jsonl", r'{"left": "a\ud83d", "right": "b", "score": 1}', r"line 1: dataset.columns.first holds half"),
+        ("t.jsonl", r'{"left": "a", "right": "b", "score": "\ude00"}', r"line 1: dataset.columns.label holds half a"),
         ("t.parquet", "left,right,score", r"t.parquet cannot be read as Parquet"),
         ("t.xlsx", "", r"the ending .xlsx is unknown"),
         ("table", "", r"the ending that a name needs is unknown"),
@@ -180,6 +183,27 @@ def test_what_cannot_be_read_is_named_with_its_line(tmp_path, name, content, mes
     with pytest.raises(UsageError, match=message) as caught:
         read_table(spec(path))
     assert caught.value.hint
+
+
+def test_a_character_of_two_halves_is_whole(tmp_path):
+    (tmp_path / "t.jsonl").write_text(
+        "".join(rf'{{"left": "\ud83d\ude00", "right": "b", "score": {n}}}' + "\n" for n in range(3))
+    )
+    assert read_table(spec(tmp_path / "t.jsonl"))["dev"].pairs[0].first == "\U0001f600"
+
+
+def test_a_column_that_parquet_has_twice_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "t.parquet"
+    table = pa.Table.from_arrays([pa.array(["a"])] * 4, names=["left", "right", "score", "left"])
+    pq.write_table(table, path)
+    with pytest.raises(UsageError, match=r"t.parquet has 2 columns called 'left'"):
+        read_table(spec(path))
+    pq.write_table(table.rename_columns(["left", "right", "score", "more"]), path)
+    with pytest.raises(UsageError, match="1 rows left to draw from"):
+        read_table(spec(path))
 
 
 def test_a_file_that_is_not_there_is_named_with_the_nearest(tmp_path):

@@ -144,6 +144,21 @@ def test_features_of_other_pairs_are_refused(folder, tmp_path):
         made.corpus(corpus())
 
 
+def test_text_that_the_encoder_does_not_know_is_told_every_time(folder, tmp_path, caplog):
+    parts = {"train": part(("the cats", "แมว รถ"), ("the cats", "😀"))}
+    for _ in range(2):  # made, then found
+        caplog.clear()
+        assert building.prepare(spec(folder), parts, 64, tmp_path).unknown == pytest.approx(3 / 9)
+        assert [record.message[:47] for record in caplog.records] == ["33% of the word pieces are unknown to tiny: eac"]
+
+
+def test_a_little_unknown_text_is_counted_without_a_warning(folder, tmp_path, caplog):
+    parts = {"train": part(("the cats run", "the dog"), ("w1 w2 w3 w4 w5", "แมว"))}
+    assert building.prepare(spec(folder), parts, 64, tmp_path).unknown == pytest.approx(1 / 12)
+    assert building.prepare(spec(folder), PARTS, 64, tmp_path).unknown == 0
+    assert not caplog.records
+
+
 def test_absent_features_say_what_to_do(tmp_path):
     with pytest.raises(MachineError, match="no features 0123") as caught:
         features.load(tmp_path, "0123")

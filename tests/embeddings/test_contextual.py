@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from encoders import LAYERS, WIDTH, part, spec, tiny_encoder
+from encoders import LAYERS, LONGEST, VOCABULARY, WIDTH, of_family, part, spec, tiny_encoder
 
 from nasctl.embeddings import building
 from nasctl.embeddings.contextual import Encoder
@@ -114,6 +114,29 @@ def test_joint_and_separate_differ(folder, tmp_path):
     assert np.abs(joint.rows.astype(float)[1:, 0].sum(0) - separate.rows.astype(float)[1:, 0].sum(0)).max() > 0
 
 
+@pytest.mark.parametrize("changes", [("ConvBert", {"embedding_size": WIDTH, "num_attention_heads": 4}), ("FNet", {})])
+def test_a_pair_does_not_depend_on_those_beside_it(tmp_path, changes):
+    """Of encoders whose convolutions and Fourier transforms would see padding as well."""
+    kind, fields = changes
+    folder, pair = of_family(tmp_path / kind, kind, **fields), ("the cats run", "a dog running")
+    alone = building.prepare(spec(folder), {"train": part(pair)}, 64, tmp_path)
+    beside = building.prepare(spec(folder), {"train": part(pair, ("w1 " * 20, "the dog"))}, 64, tmp_path)
+    one, two = (each.rows[1 : len(alone.rows)].astype(np.float32) for each in (alone, beside))
+    assert (np.abs(one - two) <= 1e-3 * np.maximum(np.abs(one), 0.01)).all()
+
+
+def test_positions_that_a_family_keeps_for_padding_are_not_read(tmp_path):
+    folder = of_family(tmp_path / "roberta", "Roberta", num_attention_heads=2, pad_token_id=0)
+    settings = folder / "tokenizer_config.json"
+    stated = json.loads(settings.read_text())
+    stated.pop("model_max_length")
+    settings.write_text(json.dumps(stated))
+    pairs = {"train": part(("w1 " * 90, "the dog"))}
+    with pytest.raises(UsageError, match=rf"roberta reads 5 to {LONGEST - 1} pieces"):
+        building.prepare(spec(folder), pairs, LONGEST, tmp_path)
+    assert building.prepare(spec(folder), pairs, LONGEST - 1, tmp_path).cut == 1
+
+
 # --- what cannot be used ----------------------------------------------------------------------------------------------
 
 
@@ -189,3 +212,32 @@ def test_an_encoder_without_a_tokenizer(folder, tmp_path):
     error = refused(alone, tmp_path)
     assert "alone has no tokenizer that knows a word" in str(error)
     assert "tokenizer.json" in error.hint
+
+
+def changed(path, **changes: object):
+    """A JSON file with other values."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_tokenizer_of_an_unknown_kind(tmp_path):
+    folder = tiny_encoder(tmp_path / "odd")
+    changed(folder / "tokenizer.json", model={"type": "Unheard"})
+    assert "odd cannot be loaded: " in str(refused(folder, tmp_path))
+
+
+def test_a_configuration_that_does_not_fit_the_weights(tmp_path):
+    folder = tiny_encoder(tmp_path / "other")
+    changed(folder / "config.json", hidden_size=2 * WIDTH)
+    assert "other cannot be loaded: its config.json does not fit its weights" in str(refused(folder, tmp_path))
+
+
+def test_a_tokenizer_of_an_encoder_with_more_pieces(tmp_path):
+    folder = tiny_encoder(tmp_path / "mixed")
+    path = folder / "tokenizer.json"
+    model = json.loads(path.read_text())["model"]
+    known = len(VOCABULARY)
+    changed(path, model={**model, "vocab": {**model["vocab"], "newer": known}})
+    building.prepare(spec(folder), {"train": part(("a", "b"))}, 64, tmp_path / "fine")
+    with pytest.raises(UsageError, match=f"mixed has {known} word pieces, and its tokenizer gives number {known}"):
+        building.prepare(spec(folder), {"train": part(("newer", "b"))}, 64, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.arr*"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 
 import httpx
 import pytest
-from encoders import spec, tiny_encoder
+from encoders import LAYERS, spec, tiny_encoder
 
+from nasctl.embeddings.contextual import Encoder
 from nasctl.embeddings.encoders import locate
 from nasctl.errors import MachineError, UsageError
 
@@ -136,3 +138,44 @@ def test_what_the_hub_answers(monkeypatch, error, kind, message):
 def test_a_name_that_cannot_be_one():
     with pytest.raises(UsageError, match="no name of a model"):
         locate(spec("what is this?"))
+
+
+@pytest.mark.parametrize("lost", ["tokenizer.json", "model.safetensors"])
+def test_what_the_hubs_cache_has_in_part_is_asked_for(folder, tmp_path, monkeypatch, lost):
+    """The rest of a shard's set stays unread without the index that names its files."""
+    import huggingface_hub
+
+    half = tiny_encoder(tmp_path / "half")
+    (half / lost).rename(half / ("README.md" if lost == "tokenizer.json" else "model-00001-of-00002.safetensors"))
+    for other in ("vocab.txt",) if lost == "tokenizer.json" else ():
+        (half / other).unlink()
+    asked = []
+
+    def snapshot(name, *, local_files_only=False, **options):
+        asked.append(local_files_only)
+        return str(half if local_files_only else folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert locate(spec("owner/name")).folder == folder
+    assert asked == [True, False]
+
+
+def test_an_encoder_in_shards_is_brought_with_their_index(folder, tmp_path, monkeypatch):
+    import huggingface_hub
+    from transformers import AutoModel
+
+    sharded = tiny_encoder(tmp_path / "sharded")
+    (sharded / "model.safetensors").unlink()
+    AutoModel.from_pretrained(folder).save_pretrained(sharded, max_shard_size="5KB")
+
+    def snapshot(name, *, allow_patterns, **options):
+        brought = tmp_path / "brought"
+        brought.mkdir(exist_ok=True)
+        for path in sharded.iterdir():
+            if any(path.match(pattern) for pattern in allow_patterns):
+                shutil.copy(path, brought)
+        return str(brought)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    found = locate(spec("owner/name"))
+    assert Encoder(found.folder, found.source).layers == LAYERS + 1

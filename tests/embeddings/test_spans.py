@@ -105,10 +105,10 @@ def test_both_readings_cut_alike():
         assert lying[0] == lying[1]
 
 
-def test_batches_hold_so_many_tokens_and_lose_nothing():
-    inputs = [Input((CLS,) * n, (0,) * n, ((0, n),)) for n in (1, 1, 2, 3, 5, 9)]
+def test_batches_are_of_one_length_and_so_many_tokens_and_lose_nothing():
+    inputs = [Input((CLS,) * n, (0,) * n, ((0, n),)) for n in (1, 1, 2, 2, 2, 2, 3, 5, 9, 9)]
     made = list(batches(inputs, 6))
-    assert [len(batch) for batch in made] == [3, 1, 1, 1]
+    assert [[len(each.ids) for each in batch] for batch in made] == [[1, 1], [2, 2, 2], [2], [3], [5], [9], [9]]
     assert [each for batch in made for each in batch] == inputs
     assert list(batches([], 6)) == []
 

@@ -1,3 +1,6 @@
+import gzip
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny import corpus, sentences
@@ -17,8 +20,6 @@ def words_corpus(*words: str) -> Corpus:
 
 
 def prepared(tmp_path, text: str, *words: str, **changes: object):
-    from dataclasses import replace
-
     (tmp_path / "words.txt").write_text(text, encoding="utf-8")
     return static.prepare(replace(GLOVE, **changes), words_corpus(*words), tmp_path, tmp_path / "cache")
 
@@ -115,3 +116,75 @@ def test_svd_is_the_same_every_time_and_knows_training_words_only(tmp_path):
     assert one.matrix.shape == (len(data.vocabulary), 4)
     with pytest.raises(UsageError, match="too few words"):
         static.prepare(StaticSpec("svd", "svd", None, 400, False, "zeros", "lower", 2), data, None, tmp_path)
+
+
+def test_a_byte_order_mark_belongs_to_no_word(tmp_path):
+    found = prepared(tmp_path, "\ufeffthe 1 2\ncat 3 4\n", "cat", "the")
+    assert found.matrix[1:].tolist() == [[3, 4], [1, 2]]
+    header = prepared(tmp_path, "\ufeff2 2\nthe 1 2\ncat 3 4\n", "the")
+    assert header.matrix[1].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [("cat 1 2\ncafé 1 2\n".encode("latin1"), 2), (gzip.compress(b"cat 1 2\n", mtime=0), 1)]
+)
+def test_a_file_that_is_no_text_is_refused_with_its_line(tmp_path, content, line):
+    (tmp_path / "vectors.txt").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"vectors\.txt:{line}: not UTF-8 text") as caught:
+        prepared(tmp_path, "", "cat", file="vectors.txt")
+    assert "unpacked" in caught.value.hint
+
+
+def test_what_an_earlier_reading_made_is_made_again(tmp_path, monkeypatch):
+    first = prepared(tmp_path, "cat 1 2\n", "cat")
+    monkeypatch.setattr(static, "READING", static.READING + 1)
+    monkeypatch.setattr(static, "read_glove", lambda *_: iter([("cat", np.array([5, 6], np.float32))]))
+    again = static.prepare(GLOVE, words_corpus("cat"), tmp_path, tmp_path / "cache")
+    assert again.matrix[1].tolist() == [5, 6]
+    assert again.digest != first.digest
+
+
+def test_equal_vectors_of_two_files_keep_the_name_of_their_own(tmp_path):
+    (tmp_path / "all.txt").write_text("cat 1 2\nzebra 3 4\n")
+    (tmp_path / "some.txt").write_text("cat 1 2\ndog 0 0\n")
+    one, two, again = (prepared(tmp_path, "", "cat", "dog", file=name) for name in ("all.txt", "some.txt", "all.txt"))
+    assert one.digest == two.digest == again.digest
+    assert (one.source, two.source, again.source) == ("all.txt", "some.txt", "all.txt")
+    assert (one.oov_share, two.oov_share, again.oov_share) == (0.5, 0.0, 0.5)
+
+
+SVD = StaticSpec("svd", "svd", None, 4, trainable=False, oov="zeros", case="lower", window=2)
+
+
+def test_gaussian_vectors_of_words_that_training_does_not_have(tmp_path):
+    """Word 9 stands in dev alone."""
+    vocabulary = ("", *(f"w{number}" for number in range(1, 10)))
+    draw = np.random.default_rng(0)
+    side, other = sentences(draw.integers(1, 9, (100, 6)).tolist()), sentences([[9, 1]])
+    splits = {
+        "train": Split("train", side, side, np.zeros(100, np.float32), tuple(map(str, range(100)))),
+        "dev": Split("dev", other, other, np.zeros(1, np.float32), ("0",)),
+    }
+    data = Corpus("d", "regression", (), "pearson", vocabulary, splits)
+    zeros = static.prepare(SVD, data, None, tmp_path).matrix
+    found = static.prepare(replace(SVD, oov="gaussian"), data, None, tmp_path)
+    assert not zeros[9].any()
+    assert np.array_equal(found.matrix[:9], zeros[:9])
+    assert 0.1 < np.abs(found.matrix[9]).max() / np.std(zeros[1:9]) < 4
+    assert 0 < found.oov_share < 0.1
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "reader"),
+    [
+        (SVD, {"file": "words.txt"}, "glove"),
+        (SVD, {"case": "cased"}, "glove"),
+        (GLOVE, {"window": 5}, "svd"),
+    ],
+)
+def test_what_a_source_does_not_read_is_refused(tmp_path, spec, changes, reader):
+    ((field, value),) = changes.items()
+    told = f"embedding.{field}={value} means nothing for embedding.source={spec.source}"
+    with pytest.raises(UsageError, match=told) as caught:
+        static.prepare(replace(spec, **changes), corpus(), tmp_path, tmp_path / "cache")
+    assert f"embedding.source={reader} reads it" in caught.value.hint
