@@ -58,7 +58,7 @@ def told(found: Resolved) -> str:
 
 def _labels_told(found: Resolved) -> str:
     """A line for a user's own pairs, whose labels say themselves what they are; "" for others."""
-    if not found.corpus.own:
+    if not found.own:
         return ""
     labels = [split.labels for split in found.corpus.splits.values()]
     if found.corpus.task == "classification":

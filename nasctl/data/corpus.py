@@ -86,7 +86,6 @@ class Corpus:
     """A data set as models see it: splits "train", "dev" and, where there is one, "test".
 
     `classes` names the class numbers (empty for regression); `vocabulary[t]` is the word of token t, "" at `PADDING`.
-    `own` says that it was read from a user's own table: how, people are told then. It is no part of the digest.
     """
 
     digest: str
@@ -95,7 +94,6 @@ class Corpus:
     metric: Metric
     vocabulary: tuple[str, ...]
     splits: Mapping[str, Split]
-    own: bool = False
 
 
 def corpus_digest(

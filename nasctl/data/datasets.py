@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -141,7 +141,7 @@ def prepare(spec: DatasetSpec, root: Path | None, cache: Path) -> Corpus:
         if empty := int(split.first.empty.sum() + split.second.empty.sum()):
             told = "%s: %d of %d %s sentences without a word, each read as a zero vector"
             logger.warning(told, spec.name, empty, 2 * len(split), split.name)
-    return replace(corpus, own=source.own)
+    return corpus
 
 
 def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Corpus:

@@ -41,12 +41,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run ready to be handed out, the data behind it, and words for people: labels become tags."""
+    """A run ready to be handed out, the data behind it, and words for people: labels become tags.
+
+    `own` says that the pairs are a user's own table.
+    """
 
     run: RunSpec
     corpus: Corpus
     embedded: Vectors | Features
     labels: dict[str, str]
+    own: bool
 
 
 def resolve(
@@ -102,7 +106,7 @@ def resolve(
     }
     if cells.pool is not None:
         labels["pool"] = cells.digest
-    return Resolved(run, corpus, embedded, labels)
+    return Resolved(run, corpus, embedded, labels, datasets.DATASETS[dataset.source].own)
 
 
 def embed(
