@@ -196,7 +196,7 @@ def test_in_flight_is_at_most_eight(nasctl, store, monkeypatch):
         seen.append(in_flight)
         raise UsageError("seen")
 
-    monkeypatch.setattr(module, "slots", lambda _: 12)
+    monkeypatch.setattr(module, "slots", lambda *_: 12)
     monkeypatch.setattr(module, "_spec", note)
     assert nasctl("baseline", *TINY).exit_code == 2
     assert seen == [8]

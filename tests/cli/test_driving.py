@@ -39,8 +39,8 @@ def in_process(monkeypatch):
     """Workers cost seconds to start; one inside this process does the same work."""
     from nasctl.workers.inprocess import InProcessPool
 
-    monkeypatch.setattr(driving, "_pool", lambda _, stores, __: InProcessPool(cache=stores.cache))
-    monkeypatch.setattr(module, "slots", lambda _: 1)
+    monkeypatch.setattr(driving, "_pool", lambda _, stores, *__: InProcessPool(cache=stores.cache))
+    monkeypatch.setattr(module, "slots", lambda *_: 1)
 
 
 @pytest.fixture

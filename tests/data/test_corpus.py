@@ -169,7 +169,7 @@ def test_a_worker_needs_numpy_and_the_specs_pydantic_alone(tmp_path):
         "from nasctl.data import batches, corpus, metrics\n"
         f"loaded = corpus.load(pathlib.Path({str(tmp_path)!r}), {corpus.digest!r})\n"
         "batches.training_batches(loaded.splits['train'], 2, 0, 1)\n"
-        "metrics.score('regression', loaded.splits['train'].labels, loaded.splits['train'].labels)\n"
+        "metrics.score('regression', loaded.splits['train'].labels, loaded.splits['train'].labels, 0)\n"
         "own = {'nasctl', 'numpy', 'pydantic', 'pydantic_core', 'annotated_types'} | set(sys.stdlib_module_names)\n"
         "own |= {'typing_extensions', 'typing_inspection'}\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} - own))\n"
