@@ -127,6 +127,8 @@ def test_a_ready_worker_has_loaded_nothing_heavy(worker, tmp_path):
     with (tmp_path / "imports").open("wb") as errors:
         spoken = worker("-X", "importtime", errors=errors).begin()
         spoken.say(job())
+        assert [spoken.hear().type for _ in range(2)] == ["epoch", "done"]
+        spoken.say(Drop("s/0", 1))
         spoken.say(Stop())
         spoken.process.wait(30)
     loaded = {line.rpartition("|")[2].strip() for line in (tmp_path / "imports").read_text().splitlines()}
