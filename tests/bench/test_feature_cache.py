@@ -58,7 +58,7 @@ def test_an_epoch_with_the_cache_against_one_that_encodes_every_batch(tmp_path, 
     assert corpora.corpus_path(tmp_path, run.data).exists()
     workplace = Workplace(tmp_path, "cpu", 1)
     model, encoder = build(run, workplace), Encoder(folder, "random")
-    layout = building._layout(spec(folder), encoder, {"train": part(*pairs)}, 64)
+    layout, _ = building._layout(spec(folder), encoder, {"train": part(*pairs)}, 64)
     owner = {}
     row = 1
     for each in layout.inputs:
