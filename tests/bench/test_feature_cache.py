@@ -37,6 +37,22 @@ BASE = {"layers": 12, "width": 768, "heads": 12, "inner": 3072}
 SMALL = {"layers": 6, "width": 384, "heads": 12, "inner": 1536}
 
 
+def padded(encoder, inputs):
+    """Each input's kept tokens, all encoded in one padded batch, as whoever keeps no features would."""
+    ids, types = (
+        torch.nn.utils.rnn.pad_sequence([torch.tensor(getattr(each, field)) for each in inputs], batch_first=True)
+        for field in ("ids", "types")
+    )
+    lengths = torch.tensor([len(each.ids) for each in inputs])
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    with torch.no_grad():
+        told = encoder._model(input_ids=ids, token_type_ids=types, attention_mask=mask, output_hidden_states=True)
+    answers = torch.stack(told.hidden_states, 2).numpy()
+    return [
+        np.concatenate([row[begin:end] for begin, end in each.spans]) for row, each in zip(answers, inputs, strict=True)
+    ]
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("sizes", "hidden", "least"), [(BASE, 384, 5.0), (SMALL, 384, 0.0), (SMALL, 150, 0.0)])
 def test_an_epoch_with_the_cache_against_one_that_encodes_every_batch(tmp_path, sizes, hidden, least):
@@ -74,7 +90,7 @@ def test_an_epoch_with_the_cache_against_one_that_encodes_every_batch(tmp_path, 
             if not cached:
                 inputs = list(dict.fromkeys(owner[int(token)] for token in batch.tokens.unique() if token))
                 fresh = np.zeros(found.rows.shape, found.rows.dtype)
-                for each, answers in zip(inputs, encoder._answers(inputs), strict=True):
+                for each, answers in zip(inputs, padded(encoder, inputs), strict=True):
                     fresh[begins[each] : begins[each] + each.kept] = answers
                 kept, model.embed.rows = model.embed.rows, fresh
             loss = LOSSES["mse"](model(batch, torch.Generator().manual_seed(0)), labels(split, rows, "cpu"))
