@@ -32,7 +32,7 @@ def slots(settings: Settings, studies: int = 1) -> int:
 
     if settings.pool == "inprocess":
         return 1
-    return len(local_slots(settings.workers, settings.device, os.environ, studies))
+    return len(local_slots(settings.workers, settings.device, os.environ, IN_FLIGHT * studies))
 
 
 def check_common(every: Sequence[Settings]) -> None:
@@ -99,5 +99,5 @@ def _pool(settings: Settings, stores: Stores, prepared: Sequence[Prepared], stud
         cache=stores.cache,
         logs=stores.logs,
         warm=warm,
-        studies=studies,
+        most=IN_FLIGHT * studies,
     )

@@ -17,9 +17,6 @@ from nasctl.workers.supervision import ProcessPool
 
 WORKERS_WITH_GPUS = 8
 
-PER_STUDY = 8
-"""Workers that one study or search can keep busy: as many as it has jobs in flight."""
-
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time per so many, or "max": what a container is given (`docker run --cpus`)."""
 
@@ -38,14 +35,14 @@ def local_pool(
     cache: Path,
     logs: Path,
     warm: Sequence[tuple[str, str]] = (),
-    studies: int = 1,
+    most: int | None = None,
 ) -> ProcessPool:
     """A pool of `workers` processes on this machine, one thread each; nothing is started yet.
 
-    "auto" is eight workers where there are GPUs, sharing them in turn, else one per core that so many `studies` can
-    use. Raises MachineError if device="cuda" and there is none.
+    "auto" is eight workers where there are GPUs, sharing them in turn, else one per core; at `most`
+    so many, if more could not be kept busy. Raises MachineError if device="cuda" and there is none.
     """
-    slots = local_slots(workers, device, os.environ, studies)
+    slots = local_slots(workers, device, os.environ, most)
     return ProcessPool(slots, limits, cache=cache, logs=logs, warm=warm, is_lost=is_lost)
 
 
@@ -53,14 +50,14 @@ def local_slots(
     workers: int | Literal["auto"],
     device: Literal["auto", "cpu", "cuda"],
     environment: Mapping[str, str],
-    studies: int = 1,
+    most: int | None = None,
 ) -> tuple[Slot, ...]:
-    """One slot per worker, with the environment that its process gets."""
+    """One slot per worker, with the environment that its process gets; the arguments are those of `local_pool`."""
     devices = () if device == "cpu" else visible_devices(environment)
     if device == "cuda" and not devices:
         raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
-    at_best = WORKERS_WITH_GPUS if devices else min(cores(), PER_STUDY * studies)
-    count = at_best if workers == "auto" else workers
+    useful = WORKERS_WITH_GPUS if devices else min(cores(), most or cores())
+    count = useful if workers == "auto" else workers
     command = (sys.executable, "-P", "-m", "nasctl.workers.worker")
     gpus = [devices[number % len(devices)] if devices else "" for number in range(count)]
     kind = "cuda" if devices else "cpu"

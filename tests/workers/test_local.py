@@ -59,7 +59,7 @@ def test_the_order_of_an_outer_choice_is_left_alone(four_gpus):
 
 
 def test_without_gpus_there_is_a_worker_for_each_core(no_gpu):
-    slots = local_slots("auto", "auto", {}, studies=cores())
+    slots = local_slots("auto", "auto", {})
     assert len(slots) == cores() >= 1
     assert {(slot.device, slot.environment["CUDA_VISIBLE_DEVICES"]) for slot in slots} == {("cpu", "")}
     assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"1"}
@@ -96,11 +96,11 @@ def test_a_checkout_that_is_not_installed_is_found_by_its_workers(monkeypatch, c
     assert worker_environment({"PYTHONPATH": "/more"}, "", threads=1)["PYTHONPATH"] == f"{checkout}{os.pathsep}/more"
 
 
-@pytest.mark.parametrize(("studies", "workers"), [(1, 8), (3, 24), (20, 64)])
-def test_there_are_no_more_workers_than_the_studies_can_use(no_gpu, monkeypatch, studies, workers):
+@pytest.mark.parametrize(("most", "workers"), [(8, 8), (24, 24), (160, 64), (None, 64)])
+def test_there_are_no_more_workers_than_can_be_kept_busy(no_gpu, monkeypatch, most, workers):
     monkeypatch.setattr(local, "cores", lambda: 64)
-    assert len(local_slots("auto", "auto", {}, studies)) == workers
-    assert len(local_slots(12, "auto", {}, studies)) == 12
+    assert len(local_slots("auto", "auto", {}, most)) == workers
+    assert len(local_slots(12, "auto", {}, most)) == 12
 
 
 @pytest.mark.parametrize(("quota", "number"), [("max 100000", 64), ("150000 100000", 2), ("", 64)])
