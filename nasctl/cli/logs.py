@@ -88,7 +88,7 @@ def _attempts(failures: list[dict[str, str]]) -> None:
 def _told(study: str, trial: str, stores: Stores, *, follow: bool) -> int:
     """Print the lines that are wanted; how many there were."""
     from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+    from nasctl.tuning.owners import driver  # noqa: PLC0415 - as above
 
     folder, readers = folder_named(stores.root, study), dict[str, "LogReader"]()
 
@@ -97,7 +97,7 @@ def _told(study: str, trial: str, stores: Stores, *, follow: bool) -> int:
 
     told, last = 0, None
     while True:
-        driven = follow and bool(living(folder.owner()))  # before the look: what is written last is seen, too
+        driven = follow and bool(driver(folder))  # before the look: what is written last is seen, too
         for section, line in _new(stores, readers, wanted):
             if section != last:
                 what = f"{section.job}, attempt {section.attempt}" if section.job else "starting"

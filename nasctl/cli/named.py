@@ -42,11 +42,11 @@ def opened_studies(stores: Stores) -> Iterator[tuple[StudyStore | None, Sequence
 def undriven(stores: Stores, names: Sequence[str], why: str = "") -> list[str]:
     """Those of the studies and searches that nobody drives; of each other a line is told, with `why` behind it."""
     from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+    from nasctl.tuning.owners import driver  # noqa: PLC0415 - as above
 
     free = []
     for name in names:
-        if owner := living(folder_named(stores.root, name).owner()):
+        if owner := driver(folder_named(stores.root, name)):
             click.echo(f"{name} is driven by {owner}{why}", err=True)
         else:
             free.append(name)

@@ -77,11 +77,11 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
 def _show_studies(studies: Sequence[StudyProgress], stores: Stores, *, as_json: bool) -> list[str]:
     """Tell of each study; the names of those that are stopped."""
     from nasctl.tuning.folders import DrivenFolder  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - as above
+    from nasctl.tuning.owners import driver  # noqa: PLC0415 - as above
 
     rows, stopped = [], []
     for study in studies:
-        owner = living(DrivenFolder(stores.root, study.name).owner())
+        owner = driver(DrivenFolder(stores.root, study.name))
         state = "running" if owner else "finished" if study.ended else "stopped"
         stopped += [study.name] if state == "stopped" else []
         if as_json:

@@ -42,7 +42,7 @@ def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, 
     command drives stops, too. Nothing that has finished is lost; `nasctl resume STUDY` goes on.
     """
     from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.owners import driven_by, living, process_of  # noqa: PLC0415 - as above
+    from nasctl.tuning.owners import driven_by, driver, process_of  # noqa: PLC0415 - as above
 
     names, stores = split(overrides, conf_dirs)
     if names:
@@ -51,7 +51,7 @@ def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, 
         check_known([study], [*(each.name for each in known), *searches_of(stores)], stores)
     folder = folder_named(stores.root, study)
     owner = folder.owner()
-    if owner is None or not living(owner):
+    if owner is None or not driver(folder):
         raise StateMismatchError(f"nobody drives {study}", "nasctl status says how far it is")
     process = process_of(owner)
     others = [name for name in driven_by(stores.root, owner) if name != study]
@@ -78,9 +78,9 @@ def _ask(process: psutil.Process, *, now: bool) -> None:
 
 def _wait(folder: DrivenFolder, owner: Owner) -> None:
     """Until the scheduler has let go of it, however it ended."""
-    from nasctl.tuning.owners import living  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.owners import driver  # noqa: PLC0415 - --help need not pay for it
 
-    while folder.owner() == owner and living(owner):
+    while folder.owner() == owner and driver(folder):
         time.sleep(POLL_SECONDS)
 
 

@@ -35,6 +35,9 @@ TRIAL_BYTES, EPOCH_BYTES = 25_000, 700
 """What a trial and each of its epochs add to both databases, at most (measured: 13 parameters, three metrics per epoch,
 the texts of two cells)."""
 
+LOOK_SECONDS = 0.5
+"""For how long a new scheduler waits for a lock: somebody may only be looking whether it is taken."""
+
 CHECKPOINT, COMMAND, IDENTITY, LABELS = "best.safetensors", "command.json", "identity.json", "labels.json"
 
 Kind = Literal["study", "search"]
@@ -125,7 +128,7 @@ class DrivenFolder:
                 raise StateMismatchError(f"there is a {kind} {self.name} in this store", another)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=LOOK_SECONDS)
             started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
             ours = psutil.Process()
             owner = {"host": socket.gethostname(), "pid": ours.pid, "start": started}
@@ -141,6 +144,18 @@ class DrivenFolder:
             raise MachineError(
                 f"the store's folder {self.path} cannot be written: {error.strerror or error}", "store.root=FOLDER"
             ) from error
+
+    def locked(self) -> bool:
+        """Whether a process has its lock, on whatever machine; also if that cannot be seen (a file of somebody else's).
+
+        Looking takes the lock for a moment, which `acquire` waits for.
+        """
+        look = filelock.FileLock(self.path / "lock")
+        try:
+            with look.acquire(blocking=False):
+                return False
+        except (filelock.Timeout, OSError):
+            return True
 
     def release(self) -> None:
         """Let another scheduler have it."""

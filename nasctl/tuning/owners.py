@@ -21,12 +21,13 @@ CREATED_SECONDS = 2.0
 """By how much a process's recorded beginning may differ from what is read now: clocks are set now and then."""
 
 
-def living(owner: Owner | None) -> str:
-    """A scheduler in words, if it lives; else ""."""
+def driver(folder: DrivenFolder) -> str:
+    """The scheduler that drives a study or a search, in words, if it lives; else ""."""
+    owner = folder.owner()
     if owner is None:
         return ""
-    if owner.host != socket.gethostname():
-        return f"process {owner.pid} on {owner.host}"  # whether it lives cannot be seen from here
+    if owner.host != socket.gethostname():  # another machine, or a container that is gone: only its lock can tell
+        return f"process {owner.pid} on {owner.host}" if folder.locked() else ""
     try:
         process = psutil.Process(owner.pid)
         began, ended = process.create_time(), process.status() == psutil.STATUS_ZOMBIE

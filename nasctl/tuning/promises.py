@@ -20,7 +20,7 @@ from nasctl.tuning.agreement import Shown, disagreements, table_differences
 from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.leftovers import checkpoint_trouble, evaluation_trouble
 from nasctl.tuning.look import Look, look_at
-from nasctl.tuning.owners import living, lock_holders
+from nasctl.tuning.owners import driver, lock_holders
 from nasctl.tuning.searches import SearchProgress, search_disagreements, searches
 from nasctl.tuning.study import StudyStore
 from nasctl.tuning.trials import Ended
@@ -116,7 +116,7 @@ def _search_verified(search: SearchProgress, tracker: Tracker) -> Verified:
 
 def _verified(stores: _Stores, name: str) -> Verified:
     folder, tracker = DrivenFolder(stores.root, name), stores.tracker
-    before = living(folder.owner())
+    before = driver(folder)
     parents = list(tracker.runs("study", {"nasctl.study": name}))  # first: what it has was stored before
     children = list(tracker.runs("trial", {"nasctl.study": name}))
     whole = frozenset(id_ for parent in parents for id_ in tracker.trials(parent.id).values())
@@ -124,7 +124,7 @@ def _verified(stores: _Stores, name: str) -> Verified:
         look = look_at(stores.studies, name)
     except StateMismatchError as error:
         return Verified(name, before, (Broken("ended", "the study", str(error), BACKUP),))
-    look, spec = replace(look, owner=before or living(folder.owner())), look.spec
+    look, spec = replace(look, owner=before or driver(folder)), look.spec
     stored_badly = damage(look, stores.studies)
     behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
         Broken("tracked", where, what, BACKUP if stored_badly else (LACKING if lacking else ANEW).format(name))
@@ -220,7 +220,7 @@ def _owned(name: str, folder: DrivenFolder, root: Path) -> Iterator[Broken]:
     if len(holders) > 1:
         pids = ", ".join(map(str, sorted(holders)))
         yield Broken("owned", "the study", f"processes {pids} hold its lock", "stop all of them but one")
-    elif holders and owner is not None and not living(owner):
+    elif holders and owner is not None and not driver(folder):
         text = f"process {min(holders)} holds its lock, process {owner.pid} says that it drives it"
         yield Broken("owned", "the study", text, f"is {min(holders)} a scheduler? stop it, and {AGAIN.format(name)}")
 

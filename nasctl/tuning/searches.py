@@ -11,7 +11,7 @@ from nasctl.tracking.records import StoredRun, Tracker
 from nasctl.tracking.tags import DIGEST, NAME
 from nasctl.tuning.agreement import same
 from nasctl.tuning.folders import IDENTITY, DrivenFolder
-from nasctl.tuning.owners import living
+from nasctl.tuning.owners import driver
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def searches(root: Path) -> Sequence[SearchProgress]:
     begun = sorted(path.parent for path in (root / FOLDER).glob(f"*/{IDENTITY}"))
     folders = (DrivenFolder(root, path.name, "search") for path in begun)
     return tuple(
-        SearchProgress(folder.name, living(folder.owner()), read_search(folder.path), folder.labels() or {})
+        SearchProgress(folder.name, driver(folder), read_search(folder.path), folder.labels() or {})
         for folder in folders
     )
 
