@@ -114,10 +114,10 @@ def _new(
     stores: Stores, readers: dict[str, LogReader], wanted: Callable[[Section], bool]
 ) -> Iterator[tuple[Section, str]]:
     """The wanted lines that are new; `readers` keeps one for each worker's log that has been seen."""
-    from nasctl.workers.logs import LogReader  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.workers.logs import LogReader, log_files  # noqa: PLC0415 - --help need not pay for it
 
-    for path in sorted(stores.logs.glob("worker-*.log"), key=lambda each: (len(each.name), each.name)):
-        reader = readers.setdefault(path.name, LogReader(path))
+    for path in log_files(stores.logs):
+        reader = readers.setdefault(str(path), LogReader(path))
         for section, line in reader.lines():
             if wanted(section):
                 yield section, line

@@ -1,6 +1,7 @@
 """The workers' logs, read back by job: what each wrote to standard error between one job's marker and the next one.
 
-`worker-K.log` holds the newest part, `worker-K.log.1` the one before. The pool writes the markers.
+`worker-K.log` holds the newest part, `worker-K.log.1` the one before. The pool writes the markers. A second pool that
+has the same folder at the same time writes below it, in `2/`, a third one in `3/`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import filelock
 
 _MARKER = re.compile(r"^--- nasctl: (?:job (?P<job>\S+), attempt (?P<attempt>\d+)|worker starts), (?P<at>\S+) ---$")
 
@@ -22,6 +25,34 @@ class Section:
     job: str
     attempt: int
     at: str
+
+
+def take_folder(folder: Path) -> tuple[Path, filelock.BaseFileLock]:
+    """A folder that no other pool writes its workers' logs to, and the lock to release once they have ended.
+
+    Raises OSError if it cannot be written.
+    """
+    number, ours = 1, folder
+    while (lock := _claimed(ours)) is None:
+        number += 1
+        ours = folder / str(number)
+    return ours, lock
+
+
+def _claimed(folder: Path) -> filelock.BaseFileLock | None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return None
+    return lock
+
+
+def log_files(folder: Path) -> list[Path]:
+    """Every worker's log in a pool's folder and below it, in the order of their numbers."""
+    found = [*folder.glob("worker-*.log"), *folder.glob("*/worker-*.log")]
+    return sorted(found, key=lambda each: (len(each.parts), len(each.name), str(each)))
 
 
 def marker(job: str = "", attempt: int = 0) -> bytes:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import filelock
+
 from nasctl.errors import MachineError
 from nasctl.specs import RESULT_VERSION
-from nasctl.workers.logs import marker
+from nasctl.workers.logs import marker, take_folder
 from nasctl.workers.pool import GpuLost, Limits, LossReason, PoolEvent, Told, WorkerLost, WorkerReady
 from nasctl.workers.process import Item, Slot, WorkerProcess, last_lines
 from nasctl.workers.protocol import (
@@ -67,8 +69,9 @@ class _Worker:
 class ProcessPool:
     """The `Pool` of the workers that `slots` describe.
 
-    `cache` and `warm` are passed on to them (`protocol.Start`); their logs are `logs/worker-K.log`. `clock` is
-    monotonic, in seconds. `is_lost` is asked about a GPU after each CUDA error there: a lost one is used no more.
+    `cache` and `warm` are passed on to them (`protocol.Start`); their logs are `worker-K.log` in `logs`, or in one
+    below it while another pool writes there (`logs.take_folder`). `clock` is monotonic, in seconds. `is_lost` is asked
+    about a GPU after each CUDA error there: a lost one is used no more.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class ProcessPool:
         self._clock, self._is_lost = clock, is_lost
         self._gpu_failures: dict[str, set[str]] = {}  # GPU -> the jobs that failed there since one went well
         self._lost: dict[str, str] = {}  # GPU -> why it is used no more
+        self._held: filelock.BaseFileLock | None = None
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._workers: dict[int, _Worker] = {}
         self._reading, self._looked, self._capped = 0.0, clock(), clock()
@@ -104,7 +108,8 @@ class ProcessPool:
         return len(self._workers)
 
     def start(self) -> None:
-        """Begin to start a worker in every slot."""
+        """Begin to start a worker in every slot. Raises OSError if the logs cannot be written."""
+        self._logs, self._held = take_folder(self._logs)
         for slot in self._slots:
             self._spawn(slot)
 
@@ -163,6 +168,8 @@ class ProcessPool:
         for worker in self._workers.values():
             worker.process.end()
         self._workers.clear()
+        if self._held is not None:
+            self._held.release()
 
     # --- a worker's life ----------------------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """Workers' logs, read back by job."""
 
+from contextlib import closing
+
 from studies import drive, order, process_pool, study
 
-from nasctl.workers.logs import LogReader, is_marker, marker
+from nasctl.workers.logs import LogReader, is_marker, log_files, marker
 
 
 def test_lines_stand_under_the_job_that_was_at_work(tmp_path):
@@ -37,3 +39,18 @@ def test_a_pool_marks_every_job(tmp_path):
     ]
     start = "--- nasctl: worker starts"
     assert marked == [start, *jobs[:2], start, *jobs[2:]]
+
+
+def test_two_pools_in_one_folder_never_write_to_one_log(tmp_path):
+    first, second = process_pool(tmp_path, 1), process_pool(tmp_path, 1)
+    with closing(first), closing(second):
+        first.start()
+        second.start()
+        assert [path.relative_to(tmp_path / "logs").as_posix() for path in log_files(tmp_path / "logs")] == [
+            "worker-0.log",
+            "2/worker-0.log",
+        ]
+    third = process_pool(tmp_path, 1)
+    with closing(third):
+        third.start()
+        assert len(log_files(tmp_path / "logs")) == 2  # the first one's is free again
