@@ -136,9 +136,11 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import os  # noqa: PLC0415 - --help need not pay for it
 
-    from nasctl.workers.local import cores, visible_devices  # noqa: PLC0415 - as above
+    from nasctl.workers.local import visible_devices  # noqa: PLC0415 - as above
+    from nasctl.workers.machine import cores, free_memory  # noqa: PLC0415 - as above
 
     yield Finding("cores", "ok", f"{cores()} for this process: as many workers, unless there is a GPU")
+    yield Finding("memory", "ok", f"{size(free_memory())} free for this process and its workers")
     try:
         import torch  # noqa: PLC0415 - as above
     except (ImportError, OSError) as error:

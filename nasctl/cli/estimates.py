@@ -98,10 +98,10 @@ def worker_memory(settings: Settings, cells: Cells) -> int:
 
 def check_memory(asked: Sequence[tuple[Settings, Cells]], workers: int) -> None:
     """Raises MachineError if so many workers cannot all have the memory that the hungriest of the studies needs."""
-    import psutil  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.workers.machine import free_memory  # noqa: PLC0415 - --help need not pay for it
 
     each = max(worker_memory(settings, cells) for settings, cells in asked)
-    available = psutil.virtual_memory().available
+    available = free_memory()
     if workers > 1 and workers * each > available:
         raise MachineError(
             f"{counted(workers, 'worker')} need about {size(workers * each)} of memory ({size(each)} each), "

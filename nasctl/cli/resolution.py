@@ -60,13 +60,16 @@ def _labels_told(found: Resolved) -> str:
     """A line for a user's own pairs, whose labels say themselves what they are; "" for others."""
     if not found.own:
         return ""
-    labels = [split.labels for split in found.corpus.splits.values()]
     if found.corpus.task == "classification":
-        task, other = counted(len(found.corpus.classes), "class", "classes"), "regression"
+        numbers = any(map(str.isdigit, "".join(found.corpus.classes)))  # "4,5" may be meant as a score, a word cannot
+        task = counted(len(found.corpus.classes), "class", "classes")
+        other = "regression" if numbers else ""
     else:
-        least, most = min(each.min() for each in labels), max(each.max() for each in labels)
-        task, other = f"scores from {least:g} to {most:g}", "classification"
-    return f"{found.labels['dataset']}: labels read as {task} (else dataset.task={other})\n"
+        labels = [split.labels for split in found.corpus.splits.values()]
+        task = f"scores from {min(map(min, labels)):g} to {max(map(max, labels)):g}"
+        other = "classification"
+    instead = f" (else dataset.task={other})" if other else ""
+    return f"{found.labels['dataset']}: labels read as {task}{instead}\n"
 
 
 def _embedding_told(found: Resolved) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,12 @@ from typing import Literal
 
 import nasctl
 from nasctl.errors import MachineError
+from nasctl.workers.machine import cores
 from nasctl.workers.pool import Limits
 from nasctl.workers.process import Slot
 from nasctl.workers.supervision import ProcessPool
 
 WORKERS_WITH_GPUS = 8
-
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor time per so many, or "max": what a container is given (`docker run --cpus`)."""
 
 SECRET_PREFIXES = ("MLFLOW_", "PG", "AWS_")
 SECRETS = frozenset({"NASCTL_STORE_URL", "NASCTL_STORE_TRACKING", "HF_TOKEN"})
@@ -122,16 +119,6 @@ def is_lost(gpu: str) -> bool:
     finally:
         pynvml.nvmlShutdown()
     return False
-
-
-def cores() -> int:
-    """How many cores this process may use, a part of one included."""
-    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        time, period = QUOTA.read_text().split()
-        return min(known, math.ceil(int(time) / int(period)))
-    except (OSError, ValueError):  # no such file, or no limit
-        return known
 
 
 def worker_environment(environment: Mapping[str, str], gpu: str, threads: int) -> dict[str, str]:

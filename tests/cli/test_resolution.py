@@ -40,7 +40,7 @@ def own(folder, labels):
     ("labels", "task"),
     [
         ([f"{number},5" for number in range(50)] * 4, "50 classes (else dataset.task=regression)"),
-        (["yes", "no"] * 10, "2 classes (else dataset.task=regression)"),
+        (["yes", "no"] * 10, "2 classes"),
         (["1.5", "4", "5", "2"] * 5, "scores from 1.5 to 5 (else dataset.task=classification)"),
     ],
 )

@@ -61,7 +61,9 @@ def findings(result) -> dict[str, dict[str, str]]:
 def test_doctor_finds_this_environment_well(nasctl, tmp_path):
     result = nasctl("doctor", "--json")
     found = findings(result)
-    assert {"python", "packages", "cores", "GPU", "store", "disk", "studies", "tracking", "data"} <= set(found)
+    assert {"python", "packages", "cores", "memory", "GPU", "store", "disk", "studies", "tracking", "data"} <= set(
+        found
+    )
     assert not [entry for entry in found.values() if entry["state"] == "fails"]
     assert result.exit_code == 0
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,8 @@ import pytest
 
 from nasctl.errors import MachineError
 from nasctl.workers import local
-from nasctl.workers.local import cores, local_slots, visible_devices, worker_environment
+from nasctl.workers.local import local_slots, visible_devices, worker_environment
+from nasctl.workers.machine import cores
 
 
 @pytest.fixture
@@ -101,12 +102,3 @@ def test_there_are_no_more_workers_than_can_be_kept_busy(no_gpu, monkeypatch, mo
     monkeypatch.setattr(local, "cores", lambda: 64)
     assert len(local_slots("auto", "auto", {}, most)) == workers
     assert len(local_slots(12, "auto", {}, most)) == 12
-
-
-@pytest.mark.parametrize(("quota", "number"), [("max 100000", 64), ("150000 100000", 2), ("", 64)])
-def test_a_container_has_the_cores_that_it_is_given(monkeypatch, tmp_path, quota, number):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    monkeypatch.setattr(local, "QUOTA", tmp_path / "cpu.max")
-    assert cores() == 64
-    (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    assert cores() == number
