@@ -64,7 +64,7 @@ class Board:
                 self.workers[event.slot] = "waits"
             case tell.JobStarted():
                 self.workers[event.slot] = f"{_what(event.study, event.number, event.purpose)}  starts"
-            case tell.EpochEnded():
+            case tell.EpochEnded() | tell.CellsJudged():
                 self.workers[event.slot] = self._doing(event)
             case tell.SearchEnded():
                 self._end_search(event)
@@ -100,7 +100,7 @@ class Board:
             done, wanted = sum(self.finished.values()), sum(self.trials.values())
             filled = BAR_WIDTH * done // wanted if wanted else 0
             parts = [f"{'█' * filled}{'░' * (BAR_WIDTH - filled)} {done}/{wanted} trials"]
-        parts += [f"{search}: at most {counted(epochs, 'epoch')} more" for search, epochs in self.searches.left.items()]
+        parts += self.searches.in_words()
         parts += [f"best {shown_score(self.metrics[study], value)}" for study, value in self.best.items()]
         if sum(self.failed.values()):
             parts.append(f"{sum(self.failed.values())} failed")
@@ -112,7 +112,9 @@ class Board:
         """One line per worker, then the total."""
         return [*(f"worker {slot}  {doing}" for slot, doing in sorted(self.workers.items())), self.total()]
 
-    def _doing(self, event: tell.EpochEnded) -> str:
+    def _doing(self, event: tell.EpochEnded | tell.CellsJudged) -> str:
+        if isinstance(event, tell.CellsJudged):
+            return f"{event.search}  {event.judged} of {event.cells} cells judged"
         metric = self.metrics[event.study]
         epoch = event.epoch
         loss = "-" if epoch.loss is None else f"{epoch.loss:.4f}"
@@ -151,6 +153,17 @@ class Board:
             case tell.BestChanged():
                 score = shown_score(self.metrics[event.study], event.value)
                 line = f"{event.study}: best so far {score} (trial {event.number})"
+            case tell.StudyEnded():
+                line = f"{event.study}: {event.finished} trials are done, {event.failed} failed"
+            case tell.Stopping() | tell.Warned():
+                line = event.message
+            case _:
+                line = self._line_of_search(event)
+        return line
+
+    def _line_of_search(self, event: tell.Event) -> str:
+        line = ""
+        match event:
             case tell.SearchStarted():
                 again = ", gone on with" if event.again else ""
                 line = (
@@ -159,12 +172,10 @@ class Board:
                 )
             case tell.EpochEnded(purpose="search"):
                 line = self._epoch_line(event)
+            case tell.CellsJudged(judged=1):
+                line = f"{event.search}: its epochs are over; {counted(event.cells, 'cell')} to judge"
             case tell.SearchEnded():
                 line = f"{event.search}: {_cells_found(event.record)}{', as is known' if event.slot is None else ''}"
-            case tell.StudyEnded():
-                line = f"{event.study}: {event.finished} trials are done, {event.failed} failed"
-            case tell.Stopping() | tell.Warned():
-                line = event.message
             case _:
                 pass
         return line

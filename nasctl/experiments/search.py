@@ -6,8 +6,10 @@ The shared weights are trained and judged on train and dev alone; test data is n
 from __future__ import annotations
 
 import importlib
+import math
 import platform
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,17 +25,17 @@ from nasctl.experiments.alone import alone
 from nasctl.experiments.costs import Clock, PeakMemory
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
 from nasctl.experiments.run import PairModel, Workplace, backends, build
-from nasctl.search.examining import examined
+from nasctl.search.examining import Samples, examined, samples_of
 from nasctl.search.samples import Examined
 from nasctl.search.sharing import SearchEpoch, State
 from nasctl.search.sharing import search as epochs
-from nasctl.search.strategy import STRATEGIES, Drawn, Memory, Strategy
+from nasctl.search.strategy import STRATEGIES, Candidate, Drawn, Memory, Strategy
 from nasctl.search.supernet import Judge, Supernet
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_of, code_text
 from nasctl.spaces.sharing import SharingSpace, shared_weights, sharing
 from nasctl.specs import Metric, SearchSpec, search_digest
-from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord
+from nasctl.tracking.records import EpochRecord, FoundCell, Judging, RunRecord
 from nasctl.training.loop import copied
 
 __all__ = ["Found", "search"]
@@ -46,6 +48,10 @@ class Found:
     record: RunRecord
     weights: dict[str, Tensor]
     examined: Examined | None
+
+
+_Last = Callable[[], State]
+"""Copies the search as it was at the end of its last epoch."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +75,52 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _Pool:
-    """The cells drawn in the end, how many were looked at for them, and samples of the policies."""
+    """The cells found in the end, how many were looked at for them, and samples of the policies."""
 
     drawn: Sequence[Drawn]
     looked: int
     samples: Examined | None
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """What there is to judge once the weights are trained: candidates for the pool, and samples of the policies."""
+
+    candidates: Sequence[Candidate]
+    looked: int
+    samples: Samples
+
+    def codes(self) -> Sequence[str]:
+        """Each cell once."""
+        drawn = (each.code for samples in self.samples.values() for each in samples)
+        return tuple(dict.fromkeys([*(code_text(each.code) for each in self.candidates), *drawn]))
+
+
 def search(
     spec: SearchSpec, workplace: Workplace, resumption: Resumption | None = None
-) -> Generator[EpochRecord, bool | None, Found]:
-    """Search to the end, telling each epoch.
+) -> Generator[EpochRecord | Judging, bool | None, Found]:
+    """Search to the end, telling each epoch, then each cell that has been judged for the pool or as a sample.
 
     With a `resumption` it goes on where an earlier attempt was left, as `experiments.run.train` does.
     """
     clock, memory, parts = Clock(), PeakMemory(workplace.device), _parts(spec, workplace)
     origin = origin_of(search_digest(spec), spec.result_version, parts.model, workplace.device, workplace.threads)
     found = resumption.load(origin, partial(_taken_up, parts.space)) if resumption is not None else None
-    progress, state, best, diverged = Progress(), None, _Best({}, parts.strategy.memory()), False
+    progress, state, best, scores = Progress(), None, _Best({}, parts.strategy.memory()), dict[str, float]()
     if found is not None:
         progress = replace(found.progress, resumed=found.progress.resumed + 1)
-        state, best = found.state
+        state, best, scores = found.state
         clock.add(progress.seconds)
         memory.add(progress.memory)
     clock.lap("load")
+    last: _Last | None = None if state is None else partial(_itself, state)
+    diverged = False
+
+    def kept(last: _Last | None) -> AbstractContextManager[None]:
+        if resumption is None or last is None or diverged:
+            return nullcontext()
+        return resumption.kept(origin, partial(_left, last, best, scores), progress)
+
     for epoch in epochs(
         parts.judge,
         parts.strategy,
@@ -116,14 +144,23 @@ def search(
             seconds=dict(clock.seconds),
             memory=memory.peak(),
         )
-        if resumption is None or diverged:
+        last = epoch.state
+        with kept(last):
             yield told
-        else:
-            with resumption.kept(origin, partial(_left, epoch.state, best), progress):
-                yield told
-    pool = _drawn(spec, parts, best) if best.weights else _Pool((), 0, None)
-    clock.lap("judge")
-    progress = replace(progress, seconds=dict(clock.seconds), memory=memory.peak())
+    pool = _Pool((), 0, None)
+    if best.weights:
+        if resumption is not None and last is not None:
+            last = partial(_itself, last())  # the best epoch's weights are about to take their place
+        ending = _ending(spec, parts, best)
+        codes = ending.codes()
+        for code in codes:
+            if code not in scores:
+                scores[code] = _judged(parts, code)
+                clock.lap("judge")
+                progress = replace(progress, seconds=dict(clock.seconds), memory=memory.peak())
+                with kept(last):
+                    yield Judging(len(scores), len(codes))
+        pool = _found(spec, parts, ending, scores)
     record = replace(
         _record(spec, parts, progress, pool, diverged=diverged),
         device=memory.device_name,
@@ -150,13 +187,25 @@ def _told(epoch: SearchEpoch, metric: Metric, seconds: float) -> EpochRecord:
     return EpochRecord(epoch.number, epoch.loss, {metric: epoch.score}, seconds, dict(epoch.told), cell)
 
 
-def _drawn(spec: SearchSpec, parts: _Parts, best: _Best) -> _Pool:
-    """The pool of the best epoch."""
+def _ending(spec: SearchSpec, parts: _Parts, best: _Best) -> _Ending:
+    """What the best epoch draws; from now on its weights judge."""
     parts.model.load_state_dict(best.weights)
     parts.strategy.remember(best.memory)
     distinct = _same_code if spec.found.distinct == "code" else partial(_same_graph, parts.space)
-    drawn, looked = parts.strategy.pool(parts.judge, distinct, spec.found.count, spec.found.max_draws)
-    return _Pool(drawn, looked, examined(spec, parts.strategy.controller, parts.judge))
+    candidates, looked = parts.strategy.candidates(distinct, spec.found.count, spec.found.max_draws)
+    return _Ending(candidates, looked, samples_of(spec, parts.strategy.controller))
+
+
+def _judged(parts: _Parts, code: str) -> float:
+    score = parts.judge.score(code_of(code, parts.space))
+    return METRICS[parts.judge.metric].worst if math.isnan(score) else score
+
+
+def _found(spec: SearchSpec, parts: _Parts, ending: _Ending, scores: Mapping[str, float]) -> _Pool:
+    """The pool, all cells having been judged."""
+    judged = [Drawn(each.code, each.log_probability, scores[code_text(each.code)]) for each in ending.candidates]
+    pool = parts.strategy.pool(judged, spec.found.count)
+    return _Pool(pool, ending.looked, examined(spec, ending.samples, scores))
 
 
 def _record(spec: SearchSpec, parts: _Parts, progress: Progress, pool: _Pool, *, diverged: bool) -> RunRecord:
@@ -216,15 +265,20 @@ def _cell(space: SearchSpace, drawn: Drawn) -> FoundCell:
 def _reason(found: int, looked: int, spec: SearchSpec, epochs: int, *, diverged: bool) -> str:
     """Why a search ended in an unusual way; "" for the usual one."""
     short = f"{found} distinct cells in {looked} draws instead of {spec.found.count}"
-    said = [f"loss not finite in epoch {epochs}"] * diverged + [short] * (found < spec.found.count)
+    said = [f"loss or scores not finite in epoch {epochs}"] * diverged + [short] * (found < spec.found.count)
     return "; ".join(said)
 
 
 # --- between two epochs -----------------------------------------------------------------------------------------------
 
 
-def _left(state_of: Callable[[], State], best: _Best) -> Left:
-    state = state_of()
+def _itself(state: State) -> State:
+    return state
+
+
+def _left(last: _Last, best: _Best, scores: Mapping[str, float]) -> Left:
+    """Everything at the end of an epoch, and which cells have been judged since the last one."""
+    state = last()
     (tensors, memory), (best_tensors, best_memory) = state.memory, best.memory
     kept: Mapping[str, dict[str, Tensor]] = {
         "weights": state.weights,
@@ -239,11 +293,12 @@ def _left(state_of: Callable[[], State], best: _Best) -> Left:
         "memory": memory,
         "best_memory": best_memory,
         "seen": sorted(map(code_text, state.seen)),
+        "scores": dict(scores),
     }
     return {name: tensor for above_, each in kept.items() for name, tensor in above(above_, each).items()}, about
 
 
-def _taken_up(space: SearchSpace, left: Left, progress: Progress) -> tuple[State, _Best]:
+def _taken_up(space: SearchSpace, left: Left, progress: Progress) -> tuple[State, _Best, dict[str, float]]:
     tensors, about = left
     seen = frozenset(code_of(text, space) for text in about["seen"])
     memory, best_memory = (
@@ -252,4 +307,4 @@ def _taken_up(space: SearchSpace, left: Left, progress: Progress) -> tuple[State
     )
     weights, moments = below("weights", tensors), below("moments", tensors)
     state = State(about["epoch"], about["best"], progress.best_epoch, weights, moments, memory, seen)
-    return state, _Best(below("best", tensors), best_memory)
+    return state, _Best(below("best", tensors), best_memory), about["scores"]

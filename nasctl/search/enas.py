@@ -12,7 +12,7 @@ from nasctl.compiler.streams import Streams
 from nasctl.data.batches import drawn_rows
 from nasctl.search.controller import Controller
 from nasctl.search.policy import Policy
-from nasctl.search.strategy import Drawn, Memory
+from nasctl.search.strategy import Candidate, Drawn, Memory
 from nasctl.search.supernet import Judge
 from nasctl.spaces.base import Code, SearchSpace
 from nasctl.specs import Metric
@@ -54,17 +54,20 @@ class Enas:
         """The code that is most likely choice by choice."""
         return self.controller.most_probable()
 
-    def pool(self, judge: Judge, distinct: Callable[[Code], object], count: int, most: int) -> tuple[list[Drawn], int]:
+    def candidates(self, distinct: Callable[[Code], object], count: int, most: int) -> tuple[Sequence[Candidate], int]:
         """The first cells that the controller draws, none of them twice."""
-        found: dict[object, Drawn] = {}
+        found: dict[object, Candidate] = {}
         drawn = self.controller.sample(most, self._streams.of("pool"))
         likely = drawn.log_probabilities.sum(-1).tolist()
         for looked, (code, log_probability) in enumerate(zip(drawn.codes, likely, strict=True)):
             if len(found) == count:
                 return list(found.values()), looked
-            if distinct(code) not in found:
-                found[distinct(code)] = Drawn(code, log_probability, judge.score(code))
+            found.setdefault(distinct(code), Candidate(code, log_probability))
         return list(found.values()), most
+
+    def pool(self, judged: Sequence[Drawn], count: int) -> Sequence[Drawn]:
+        """All of them, as they were drawn."""
+        return judged[:count]
 
     def memory(self) -> Memory:
         """The controller's weights and moments, the baseline and the memory of cells."""

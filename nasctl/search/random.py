@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nasctl.data.metrics import METRICS
 from nasctl.rng import stream
 from nasctl.search.controller import Controller
-from nasctl.search.strategy import Drawn, Memory
+from nasctl.search.strategy import Candidate, Drawn, Memory
 from nasctl.search.supernet import Judge
 from nasctl.spaces.base import Code, SearchSpace, log_probability, sample
 from nasctl.specs import Metric
@@ -38,15 +38,18 @@ class RandomSharing:
     def most_probable(self) -> None:
         """All cells are alike to it."""
 
-    def pool(self, judge: Judge, distinct: Callable[[Code], object], count: int, most: int) -> tuple[list[Drawn], int]:
-        """The best of the candidates; of equal ones the earlier."""
-        candidates: dict[object, Code] = {}
+    def candidates(self, distinct: Callable[[Code], object], count: int, most: int) -> tuple[Sequence[Candidate], int]:  # noqa: ARG002 - as every strategy has it
+        """All of its candidates, whatever the pool's size."""
+        found: dict[object, Code] = {}
         looked = min(self._spec.candidates, most)
         for code in self.draw(looked, "pool"):
-            candidates.setdefault(distinct(code), code)
-        scored = [Drawn(code, log_probability(self._space, code), judge.score(code)) for code in candidates.values()]
+            found.setdefault(distinct(code), code)
+        return [Candidate(code, log_probability(self._space, code)) for code in found.values()], looked
+
+    def pool(self, judged: Sequence[Drawn], count: int) -> Sequence[Drawn]:
+        """The best of the candidates; of equal ones the earlier."""
         sign = METRICS[self._metric].sign
-        return heapq.nlargest(count, scored, key=lambda each: sign * each.score), looked
+        return heapq.nlargest(count, judged, key=lambda each: sign * each.score)
 
     def memory(self) -> Memory:
         """Nothing."""

@@ -44,8 +44,8 @@ class State:
 class SearchEpoch:
     """What an epoch gave: the mean training loss, the mean dev score of the cells judged, and what else there is.
 
-    `cell` is the most probable one now. `improved`: the score is the best so far. `diverged`: a loss was not finite;
-    it is the last epoch then. `state` copies the search as it is now.
+    `cell` is the most probable one now. `improved`: the score is the best so far. `diverged`: a loss was not finite,
+    or no cell's predictions were; it is the last epoch then. `state` copies the search as it is now.
     """
 
     number: int
@@ -94,10 +94,11 @@ def search(
         fresh = len(set(codes) - seen) / len(codes)
         seen.update(codes)
         loss = descend(map(net.take, codes), train, spec, number, optimiser, masks=streams.of(number), device=device)
-        diverged = not math.isfinite(loss)
-        told = {} if diverged else dict(strategy.improve(number, judge))
-        scores = [] if diverged else [judge.score(code) for code in strategy.draw(judged, "judged", number)]
-        score = float(np.mean(scores)) if scores else METRICS[metric].worst
+        finite = math.isfinite(loss)
+        told = dict(strategy.improve(number, judge)) if finite else {}
+        scores = [judge.score(code) for code in strategy.draw(judged, "judged", number)] if finite else []
+        diverged = bool(np.isnan(scores).all())
+        score = float(np.mean(np.nan_to_num(scores, nan=METRICS[metric].worst))) if scores else METRICS[metric].worst
         improved = not diverged and sign * score > best
         if improved:
             best, best_epoch = sign * score, number

@@ -17,18 +17,24 @@ from nasctl.search.controller import Controller
 from nasctl.search.supernet import Judge
 from nasctl.spaces.base import Code
 
-__all__ = ["STRATEGIES", "Drawn", "Memory", "Strategy"]
+__all__ = ["STRATEGIES", "Candidate", "Drawn", "Memory", "Strategy"]
 
 Memory = tuple[dict[str, Tensor], Any]
 """What a strategy remembers between two epochs: tensors, and a JSON value."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A cell of the pool: its code, the natural logarithm of how likely one draw gives it, and its dev score."""
+class Candidate:
+    """A cell that may be of the pool: its code, and the natural logarithm of how likely one draw gives it."""
 
     code: Code
     log_probability: float
+
+
+@dataclass(frozen=True)
+class Drawn(Candidate):
+    """A candidate that has been judged, with its dev score."""
+
     score: float
 
 
@@ -55,8 +61,14 @@ class Strategy(Protocol):
     def most_probable(self) -> Code | None:
         """The cell that it is surest of; None if all are alike to it."""
 
-    def pool(self, judge: Judge, distinct: Callable[[Code], object], count: int, most: int) -> tuple[list[Drawn], int]:
-        """At most `count` cells, no two equal under `distinct`, and how many were looked at: no more than `most`."""
+    def candidates(self, distinct: Callable[[Code], object], count: int, most: int) -> tuple[Sequence[Candidate], int]:
+        """The cells to judge for a pool of `count`, no two equal under `distinct`, and how many were looked at.
+
+        Those are no more than `most`.
+        """
+
+    def pool(self, judged: Sequence[Drawn], count: int) -> Sequence[Drawn]:
+        """At most `count` of the candidates, now that they have been judged."""
 
     def memory(self) -> Memory:
         """All that it has learned, copied."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,21 +39,24 @@ class Judge:
 
     def __init__(self, net: Supernet, dev: Split, task: Task, metric: Metric, device: str, *, classes: int) -> None:
         self.net, self.dev = net, dev
-        self._task, self._metric, self._device, self._classes = task, metric, device, classes
+        self.metric, self._task, self._device, self._classes = metric, task, device, classes
 
     def score(self, code: Code) -> float:
-        """The metric on all of dev."""
+        """The metric on all of dev; NaN if a prediction is not finite."""
         return self._of(predict(self.net.take(code), self.dev, self._task, self._device), self.dev.labels)
 
     def reward(self, code: Code, rows: Array, masks: torch.Generator | None) -> float:
-        """The metric on some rows of dev, such that higher is better; with `masks` dropout is on."""
+        """The metric on some rows of dev, such that higher is better; with `masks` dropout is on.
+
+        The worst value if a prediction is not finite.
+        """
         model = self.net.take(code)
         model.eval()
         found = answers(model, self.dev, rows, task=self._task, device=self._device, masks=masks)
         value = self._of(found, self.dev.labels[rows])
-        return METRICS[self._metric].sign * value
+        return METRICS[self.metric].sign * (METRICS[self.metric].worst if math.isnan(value) else value)
 
     def _of(self, predicted: Array, gold: Array) -> float:
         if not np.isfinite(predicted).all():
-            return METRICS[self._metric].worst
-        return METRICS[self._metric].function(gold, predicted, self._classes)
+            return math.nan
+        return METRICS[self.metric].function(gold, predicted, self._classes)

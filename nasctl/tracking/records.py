@@ -40,6 +40,14 @@ class EpochRecord:
     cell: str = ""
 
 
+@dataclass(frozen=True)
+class Judging:
+    """How many of the `cells` that a search ends with have been judged so far."""
+
+    judged: int
+    cells: int
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FoundCell:
     """A cell that a search found: its code, text and digest, how likely it was drawn, and its dev score.

@@ -58,6 +58,16 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class CellsJudged:
+    """A search, its epochs over, has judged so many of the `cells` that it ends with."""
+
+    search: str
+    slot: int
+    judged: int
+    cells: int
+
+
+@dataclass(frozen=True)
 class JobRepeated:
     """An attempt came to nothing; the job will be handed out again."""
 
@@ -143,6 +153,7 @@ Event = (
     | WorkerStarted
     | JobStarted
     | EpochEnded
+    | CellsJudged
     | JobRepeated
     | TrialEnded
     | BestChanged

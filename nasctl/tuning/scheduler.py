@@ -19,7 +19,7 @@ from nasctl import faults
 from nasctl.databases import sqlite_path
 from nasctl.errors import FailedTrialsError, MachineError, NasctlError, StoppedError, UsageError
 from nasctl.tracking.records import RunRecord, Tracker
-from nasctl.tuning.events import EpochEnded, Event, JobStarted, Stopping, Warned, WorkerStarted
+from nasctl.tuning.events import CellsJudged, EpochEnded, Event, JobStarted, Stopping, Warned, WorkerStarted
 from nasctl.tuning.flushing import Flushing
 from nasctl.tuning.folders import DrivenFolder, check_room
 from nasctl.tuning.known import KnownRuns
@@ -28,7 +28,7 @@ from nasctl.tuning.study import StudyStore
 from nasctl.tuning.work import Driven, Order, Surroundings, Task
 from nasctl.tuning.writer import TrackerWriter
 from nasctl.workers.pool import GpuLost, Pool, PoolEvent, Told, WorkerLost, WorkerReady
-from nasctl.workers.protocol import Done, Epoch, Failed, Job, Keep, Kept, Stop, Stopped
+from nasctl.workers.protocol import Done, Epoch, Failed, Job, Judged, Keep, Kept, OfJob, Stop, Stopped
 
 WAIT_SECONDS = 0.5
 SWITCH_SECONDS = 0.0005
@@ -206,7 +206,7 @@ class Scheduler:
             case Told(message=message):
                 yield from self._follow(slot, running, message)
 
-    def _follow(self, slot: int, running: _Running, message: Epoch | Done | Kept | Failed | Stopped) -> Iterator[Event]:
+    def _follow(self, slot: int, running: _Running, message: OfJob) -> Iterator[Event]:
         driven, task = running.driven, running.task
         match message:
             case Epoch(epoch=epoch):
@@ -214,6 +214,8 @@ class Scheduler:
                 if (prune := driven.watch(task, running.job, epoch)) is not None:
                     self._pool.send(slot, prune)
                 yield EpochEnded(driven.name, task.number, task.purpose, slot, epoch)
+            case Judged():
+                yield CellsJudged(driven.name, slot, message.judged, message.cells)
             case Done(record=record):
                 faults.reach("done")
                 answer = driven.answer(task, running.job, record, weights=message.weights)

@@ -13,7 +13,21 @@ from pathlib import Path
 
 from nasctl.workers.jobs import Executor
 from nasctl.workers.pool import PoolEvent, Told, WorkerReady
-from nasctl.workers.protocol import PROTOCOL, Done, Drop, Epoch, Failed, Job, Keep, Kept, Prune, Start, Stop, Stopped
+from nasctl.workers.protocol import (
+    PROTOCOL,
+    Done,
+    Drop,
+    Epoch,
+    Failed,
+    Job,
+    Judged,
+    Keep,
+    Kept,
+    Prune,
+    Start,
+    Stop,
+    Stopped,
+)
 from nasctl.workers.session import hello
 
 
@@ -43,7 +57,7 @@ class InProcessPool:
             warm=(),
         )
         self._executor = Executor(self._start)
-        self._work: Generator[Epoch | Done | Failed, bool | None, None] | None = None
+        self._work: Generator[Epoch | Judged | Done | Failed, bool | None, None] | None = None
         self._pruned: bool | None = None
         self._stopped = Stopped(None, None)  # what is said where the present job is left
         self._told: deque[PoolEvent] = deque()
@@ -81,10 +95,10 @@ class InProcessPool:
             self._told.append(Told(slot, answer))
 
     def events(self, timeout: float) -> list[PoolEvent]:
-        """The job's next epoch, or its end; sleeps if there is no job."""
+        """What the job tells next, or its end; sleeps if there is no job."""
         if self._work is not None:
             message = self._work.send(self._pruned)
-            if not isinstance(message, Epoch):
+            if not isinstance(message, Epoch | Judged):
                 self._work = None
             self._told.append(Told(0, message))
         elif not self._told:

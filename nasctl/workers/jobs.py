@@ -21,9 +21,9 @@ from nasctl.errors import MachineError, NasctlError
 from nasctl.files import canonical_json, file_sha256, write_atomically
 from nasctl.search.samples import write_samples
 from nasctl.specs import RUN, SEARCH, RunSpec, SearchSpec
-from nasctl.tracking.records import EpochRecord, RunRecord
+from nasctl.tracking.records import EpochRecord, Judging, RunRecord
 from nasctl.workers import noop
-from nasctl.workers.protocol import Done, Drop, Epoch, Failed, FailureReason, Job, JobKind, Keep, Kept, Start
+from nasctl.workers.protocol import Done, Drop, Epoch, Failed, FailureReason, Job, JobKind, Judged, Keep, Kept, Start
 
 if TYPE_CHECKING:
     from nasctl.experiments.run import Resumption, Workplace
@@ -53,8 +53,8 @@ class Result:
     save: Callable[[Path], None] | None
 
 
-Work = Generator[EpochRecord, bool | None, Result]
-"""Epochs as they end; whoever sends True to one wants no more of them."""
+Work = Generator[EpochRecord | Judging, bool | None, Result]
+"""Epochs as they end, and cells as they are judged; whoever sends True to one wants no more of them."""
 
 
 class Executor:
@@ -71,8 +71,8 @@ class Executor:
         for data, embedding in self._start.warm:
             self._place().warm(data, embedding)
 
-    def perform(self, job: Job) -> Generator[Epoch | Done | Failed, bool | None, None]:
-        """The job's epochs, then `Done` or `Failed`. Closing the generator stops the job, sending True prunes it."""
+    def perform(self, job: Job) -> Generator[Epoch | Judged | Done | Failed, bool | None, None]:
+        """What the job tells, then `Done` or `Failed`. Closing the generator stops the job, sending True prunes it."""
         self._job, self._save = job, None
         try:
             result = yield from _told(job, _WORK[job.kind](self, job, spec_of(job)))
@@ -164,12 +164,16 @@ def _with_weights(outcome: Any, about: Mapping[str, str]) -> Result:
     return Result(outcome.record, save)
 
 
-def _told(job: Job, work: Work) -> Generator[Epoch, bool | None, Result]:
-    """`work` with its epochs as messages."""
+def _told(job: Job, work: Work) -> Generator[Epoch | Judged, bool | None, Result]:
+    """`work` with what it tells as messages."""
     answer = None
     try:
         while True:
-            answer = yield Epoch(job.job, job.attempt, work.send(answer))
+            told = work.send(answer)
+            if isinstance(told, Judging):
+                answer = yield Judged(job.job, job.attempt, told.judged, told.cells)
+            else:
+                answer = yield Epoch(job.job, job.attempt, told)
     except StopIteration as end:
         result: Result = end.value
         return result

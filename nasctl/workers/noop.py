@@ -5,6 +5,7 @@ It takes the spec of a run or a search and sleeps instead of training; torch is 
 seconds   how long it takes, shared by the epochs (0)
 epochs    how many epochs it tells (1); a search tells as many as its spec allows
 value     its result; without one, a smooth function of the spec's hyperparameters with a single maximum
+judging   how long a search takes for each cell that it judges in the end (0)
 levels    how many results there are: then that of a run follows from its first cell alone
 faults    {job id: {"kind": ..., "attempts": n}}: what goes wrong in the first n attempts (1) of a job
 """
@@ -35,14 +36,16 @@ from nasctl.search.samples import Examined, write_samples
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, SearchSpace, code_text, draw_pool, log_probability, sample
 from nasctl.specs import RunSpec, SearchSpec, cells_recorded, run_digest, search_digest
-from nasctl.tracking.records import PRUNED, EpochRecord, FoundCell, RunRecord
+from nasctl.tracking.records import PRUNED, EpochRecord, FoundCell, Judging, RunRecord
 from nasctl.workers.protocol import Job
 
 PROGRESS = "noop.json"
 """What a search leaves in its scratch folder after each epoch, to go on from: the epochs told."""
 
 
-def perform(job: Job, spec: RunSpec | SearchSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
+def perform(
+    job: Job, spec: RunSpec | SearchSpec, threads: int
+) -> Generator[EpochRecord | Judging, bool | None, RunRecord]:
     """Tell epochs and return a record, as `experiments.run.train` and `experiments.search.search` do."""
     fault = job.options.get("faults", {}).get(job.job)
     if fault is not None and job.attempt <= fault.get("attempts", 1):
@@ -100,7 +103,7 @@ def _run(job: Job, spec: RunSpec, threads: int) -> Generator[EpochRecord, bool |
     )
 
 
-def _search(job: Job, spec: SearchSpec, threads: int) -> Generator[EpochRecord, bool | None, RunRecord]:
+def _search(job: Job, spec: SearchSpec, threads: int) -> Generator[EpochRecord | Judging, bool | None, RunRecord]:
     """As a search: cells drawn uniformly, with made-up scores; it goes on after the last epoch that it has told."""
     began, epochs = time.monotonic(), spec.training.epochs
     space = space_named(spec.space.name, nodes=spec.space.nodes)
@@ -126,6 +129,9 @@ def _search(job: Job, spec: SearchSpec, threads: int) -> Generator[EpochRecord, 
         write_atomically(progress, json.dumps(told_so_far))  # which a value that is no number passes
         yield told
     count = min(spec.found.count, space.size() or spec.found.count)
+    for number in range(1, count + 1):
+        time.sleep(float(job.options.get("judging", 0.0)))
+        yield Judging(number, count)
     cells = [_made_up(space, code) for code in draw_pool(space, count, spec.training.seed)]
     write_samples(Path(job.scratch) / SAMPLES, Examined(1, spec.space, spec.metric, {}))
     return RunRecord(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from nasctl.workers.protocol import Done, Drop, Epoch, Failed, Hello, Job, Keep, Kept, Prune, Stop, Stopped
+from nasctl.workers.protocol import Drop, Hello, Job, Keep, OfJob, Prune, Stop
 
 LossReason = Literal["crashed", "silent", "stuck", "protocol", "device"]
 """Why a worker was lost: it ended by itself, gave no sign of life, made no progress, spoke nonsense, or its GPU is
@@ -20,9 +20,9 @@ lost."""
 class Limits:
     """How long a worker is waited for, and what it may lose, in seconds.
 
-    It gives a sign of life every `beat`; without one for `silence` it is taken for dead. An epoch, or getting ready,
-    may take `epoch`. After a request to stop it has `grace`. A run older than `resume_after` leaves a resume checkpoint
-    every `resume_every` at most.
+    It gives a sign of life every `beat`; without one for `silence` it is taken for dead. An epoch, a cell that a search
+    judges in the end, or getting ready may take `epoch`. After a request to stop it has `grace`. A run older than
+    `resume_after` leaves a resume checkpoint every `resume_every` at most.
     """
 
     beat: float
@@ -47,7 +47,7 @@ class Told:
     """A worker has said something about its job."""
 
     slot: int
-    message: Epoch | Done | Kept | Failed | Stopped
+    message: OfJob
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from nasctl.specs import Role
 from nasctl.tracking.records import EpochRecord, RunRecord
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised whenever a message changes; the two sides must agree."""
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -166,6 +166,17 @@ class Epoch:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Judged:
+    """A search has judged one more of the `cells` that it ends with, so many by now."""
+
+    job: str
+    attempt: int
+    judged: int
+    cells: int
+    type: Literal["judged"] = "judged"
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Done:
     """The job has ended well. `weights` says whether there are any to keep; the scheduler answers `Keep` or `Drop`."""
 
@@ -211,7 +222,10 @@ class Stopped:
 
 
 FromScheduler = Start | Job | Keep | Drop | Prune | Stop
-FromWorker = Hello | Ready | Beat | Epoch | Done | Kept | Failed | Stopped
+OfJob = Epoch | Judged | Done | Kept | Failed | Stopped
+"""What a worker says about its job."""
+
+FromWorker = Hello | Ready | Beat | OfJob
 Message = FromScheduler | FromWorker
 
 

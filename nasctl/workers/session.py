@@ -131,7 +131,7 @@ class Session:
                     message = told.send(answer)
                     self._sender.send(message)
                     self._asks = message.type == "done"
-                    if self._stopping and message.type == "epoch":
+                    if self._stopping and message.type in {"epoch", "judged"}:
                         return
                     answer = self._pruned == (job.job, job.attempt)
         self._at = None

@@ -25,8 +25,10 @@ from nasctl.workers.protocol import (
     Failed,
     Hello,
     Job,
+    Judged,
     Keep,
     Kept,
+    OfJob,
     ProtocolError,
     Prune,
     Ready,
@@ -203,7 +205,7 @@ class ProcessPool:
                 return [WorkerReady(slot, worker.hello, worker.process.slot.device)]
             case Beat(rss_bytes=resident):
                 worker.rss_bytes = resident
-            case Epoch() | Done() | Kept() | Failed() | Stopped() as told if worker.hello is not None:
+            case Epoch() | Judged() | Done() | Kept() | Failed() | Stopped() as told if worker.hello is not None:
                 worker.progress = self._reading
                 self._follow(worker, told)
                 return [Told(slot, told), *self._blamed(worker.process.slot.gpu, told)]
@@ -235,7 +237,7 @@ class ProcessPool:
             )
         )
 
-    def _follow(self, worker: _Worker, told: Epoch | Done | Kept | Failed | Stopped) -> None:
+    def _follow(self, worker: _Worker, told: OfJob) -> None:
         """What a message means for the worker's state."""
         if isinstance(told, Done):
             worker.rss_bytes = told.rss_bytes
@@ -247,7 +249,7 @@ class ProcessPool:
         elif isinstance(told, Stopped) and (told.job is not None or worker.state == "idle"):
             worker.state = "ending"  # else a job's answer is lost with it
 
-    def _blamed(self, gpu: str, told: Epoch | Done | Kept | Failed | Stopped) -> list[PoolEvent]:
+    def _blamed(self, gpu: str, told: OfJob) -> list[PoolEvent]:
         """Whether a GPU is to blame for what its worker says, and lost with that."""
         if isinstance(told, Done):
             self._gpu_failures.pop(gpu, None)

@@ -169,6 +169,11 @@ def test_a_search_is_a_line_per_epoch_with_the_time_left() -> None:
     now[0] = 80.0
     assert board.take(events[4]).endswith("new 25%  18.0 s")
     assert board.total() == "f: at most 1 epoch more  40.0 s left"
+    assert board.take(tell.CellsJudged("f", 0, 1, 310)) == "f: its epochs are over; 310 cells to judge"
+    assert board.total() == "f: 309 cells to judge"
+    now[0] = 100.0
+    assert board.take(tell.CellsJudged("f", 0, 11, 310)) == ""
+    assert board.lines() == ["worker 0  f  11 of 310 cells judged", "f: 299 cells to judge  9 min 58 s left"]
     found = "f: 2 cells found, the best with pearson 70.00 under the shared weights, 1 min 02 s"
     assert [board.take(event) for event in events[5:7]] == [found, f"{found}, as is known"]
     assert board.lines() == ["worker 0  waits", "best 70.00"]

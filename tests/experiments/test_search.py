@@ -12,14 +12,14 @@ from nasctl.spaces.base import code_of
 from nasctl.spaces.enas import EnasSpace
 from nasctl.specs import SEARCH, search_digest
 from nasctl.strategies import MemorySpec
-from nasctl.tracking.records import RECORD
+from nasctl.tracking.records import RECORD, EpochRecord, Judging
 
 MEMORY = MemorySpec(capacity=8, first=1, drawn=5, replaced=2, taught=2, batch=3, weight=1.0)
 STRATEGIES = {"enas": ENAS, "memory": replace(ENAS, memory=MEMORY), "random_ws": RANDOM_WS}
 
 
-def found_by(spec, folder, resumption=None, leave_after=None):
-    """The epochs told and what the search leaves; None where it is left after an epoch."""
+def told_by(spec, folder, resumption=None, leave_after=None):
+    """All that is told and what the search leaves; None where it is left after an epoch, or after `Judging` a cell."""
     generator = search(spec, Workplace(folder, "cpu", 1), resumption)
     told = []
     while True:
@@ -27,9 +27,15 @@ def found_by(spec, folder, resumption=None, leave_after=None):
             told.append(next(generator))
         except StopIteration as end:
             return told, end.value
-        if told[-1].epoch == leave_after:
+        if leave_after in (told[-1], getattr(told[-1], "epoch", "")):
             generator.close()
             return told, None
+
+
+def found_by(*given, **more):
+    """The epochs told and what the search leaves."""
+    told, found = told_by(*given, **more)
+    return [each for each in told if isinstance(each, EpochRecord)], found
 
 
 def without_costs(record):
@@ -96,6 +102,27 @@ def test_a_search_that_was_left_goes_on_with_the_same_bits(tmp_path, strategy, a
     assert_same(whole, again)
 
 
+def judged(found):
+    """How many cells were judged in the end, each code once."""
+    samples = [each.code for drawn in found.examined.policies.values() for each in drawn]
+    return len({*samples, *(each.code for each in found.record.found)})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_each_cell_that_is_judged_in_the_end_is_told_and_judged_once(tmp_path, strategy):
+    spec = search_spec(tmp_path, strategy=strategy, epochs=2)
+    whole, found = told_by(spec, tmp_path)
+    cells = max(judged(found), RANDOM_WS.candidates if strategy is RANDOM_WS else 0)
+    assert cells <= len(whole) - 2 == whole[-1].cells
+    assert whole[2:] == [Judging(number, whole[-1].cells) for number in range(1, whole[-1].cells + 1)]
+    path = tmp_path / "resume.safetensors"
+    left, _ = told_by(spec, tmp_path, Resumption(path, math.inf, 0.0), leave_after=whole[4])
+    again, other = told_by(spec, tmp_path, Resumption(path, math.inf, 0.0))
+    assert [each for each in (*left, *again) if isinstance(each, Judging)] == whole[2:]
+    assert again[0] == whole[5]  # neither an epoch nor a cell is done again
+    assert_same(found, other)
+
+
 def test_what_another_search_has_left_is_not_taken_up(tmp_path, caplog):
     spec = search_spec(tmp_path, epochs=3)
     path = tmp_path / "resume.safetensors"
@@ -130,6 +157,15 @@ def test_a_loss_that_is_not_finite_ends_a_search(tmp_path):
     assert found.record.found == ()
     assert found.record.value == -1.0
     assert found.examined is None
+
+
+def test_weights_that_the_last_batch_has_spoiled_are_no_search(tmp_path):
+    """No loss shows it in an epoch of a single batch."""
+    spec = replace(search_spec(tmp_path, epochs=3, learning_rate=1e30), child_steps=1)
+    told, found = found_by(spec, tmp_path)
+    assert (len(told), found.record.state, found.record.best_epoch) == (1, "diverged", 0)
+    assert found.record.reason.startswith("loss or scores not finite in epoch 1")
+    assert (found.record.found, found.weights) == ((), {})
 
 
 def test_a_pool_may_be_smaller_than_asked_for(tmp_path):

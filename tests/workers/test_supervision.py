@@ -124,6 +124,20 @@ def test_a_job_without_progress_is_given_up_though_its_worker_beats(tmp_path):
         assert (lost.reason, lost.detail) == ("stuck", "no progress for 5 s")
 
 
+def test_a_cell_that_is_judged_is_progress(tmp_path):
+    clock = Clock()
+    limits = replace(LIMITS, beat=0.1, silence=1000.0, epoch=5.0)
+    work = "for number in range(1, 5):\n    hear()\n    say(Judged('s/0', 1, number, 4))\ntime.sleep(60)"
+    with started(scripted_pool(tmp_path, f"{GREET}{work}", limits, clock=clock)) as pool:
+        until(pool, WorkerReady)
+        for number in range(1, 5):
+            pool.send(0, job())
+            assert until(pool, Told)[-1].message.judged == number
+            for _ in range(5):
+                clock.now += 0.9
+                assert pool.events(0.0) == []
+
+
 def test_a_stopped_process_is_silent(tmp_path):
     with started(process_pool(tmp_path, 1, replace(LIMITS, beat=0.1, silence=0.6))) as pool:
         until(pool, WorkerReady)
