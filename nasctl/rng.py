@@ -1,7 +1,8 @@
 """Named random streams: every draw of a run comes from (seed, names), never from a global generator.
 
 Two streams with different names are independent, so drawing more from one (another dropout mask, another layer) moves
-no other. A stream is known by its 63-bit seed; each library makes its own generator from it.
+no other. A stream is known by its 63-bit seed; each library makes its own generator from it. Torch's on the CPU reads
+the lower 32 bits only: two of its streams are the same with probability 2^-32.
 """
 
 from __future__ import annotations

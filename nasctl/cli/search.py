@@ -163,7 +163,7 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
 def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
     """The search with its data prepared, over so many workers.
 
-    Raises UsageError for a dev set that is too small to reward on, and for hyperparameters tuned on other data.
+    Raises UsageError for a dev set that is too small to reward on.
     """
     from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
@@ -174,11 +174,6 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
     settings = asked.settings
     found = resolved(settings, cells_asked(settings), asked.stores)
     _check_reward(settings, found.corpus)
-    if asked.start.data not in {None, found.run.data}:
-        raise UsageError(
-            f"the hyperparameters ({asked.start.origin}) were tuned on other data than {settings.dataset.name} has now",
-            "nasctl baseline tunes anew under another study.name=, or search.start=training",
-        )
     click.echo(f"{told(found)}; hyperparameters: {asked.start.origin}", err=True)
     kept = ("dataset", "embedding", "vectors", "oov", "encoder", "model")
     labels = {name: found.labels[name] for name in kept if name in found.labels} | {

@@ -17,23 +17,22 @@ from nasctl.specs import TrainingSpec
 if TYPE_CHECKING:
     from nasctl.cli.stores import Stores
     from nasctl.config.settings import Settings
-    from nasctl.specs import RunSpec
+    from nasctl.specs import RunSpec, SearchSpec
     from nasctl.tuning.look import Look
+    from nasctl.tuning.trials import Best
 
 __all__ = ["Start", "best_lstm", "start_of"]
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a search begins with: overrides, in words where they come from, and the data that they were tuned on.
+    """What a search begins with: overrides, and in words where they come from.
 
-    `data` is a digest; None where nothing was tuned here. `lstm` is the trial that they are of, as `best_lstm` calls
-    it; "" if of none, or if the search was begun before.
+    `lstm` is the trial that they are of, as `best_lstm` calls it; "" if of none, or if the search was begun before.
     """
 
     overrides: tuple[str, ...]
     origin: str
-    data: str | None
     lstm: str
 
 
@@ -51,7 +50,7 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
     keyed = {"seed" if name == "seed" else f"training.{name}": value for name, value in values.items()}
     overrides = tuple(f"{key}={_text(value)}" for key, value in keyed.items() if key not in taken)
     origin = f"{source.origin}, within the paper's limits" if limited else source.origin
-    return Start(overrides, origin, source.data, source.lstm)
+    return Start(overrides, origin, source.lstm)
 
 
 @dataclass(frozen=True)
@@ -60,45 +59,60 @@ class _Source:
 
     values: Mapping[str, Any]
     origin: str
-    data: str | None = None
     lstm: str = ""
 
 
 def _best(settings: Settings, stores: Stores) -> _Source:
-    from nasctl.tuning.driven_search import pinned  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.cli.resolution import cells_asked, resolved  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.tuning.driven_search import pinned  # noqa: PLC0415 - as above
 
     begun = pinned(stores.root, search_name(settings))
     if begun is not None:
         spec, whose = begun
         origin = f"as it was begun ({whose})" if whose else "as it was begun"
-        return _Source(_values(spec.training, spec.hidden), origin, spec.data)
+        return _Source(_values(spec.training, spec.hidden), origin)
     wanted = {name: getattr(settings, name).name for name in _ALIKE}
-    found = best_lstm(stores, wanted)
-    if found is None:
-        asked = " ".join(f"{name}={value}" for name, value in wanted.items())
+    asked = " ".join(f"{name}={value}" for name, value in wanted.items())
+    tuned = _tuned(stores, wanted)
+    if not tuned:
         raise UsageError(
             f"no LSTM study of {asked} is in {stores.root}, whose best hyperparameters the search could take",
             f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training",
         )
+    found = _best_on(tuned, resolved(settings, cells_asked(settings), stores).run)
+    if found is None:
+        raise UsageError(
+            f"no LSTM study of {asked} in {stores.root} is of the data, the metric and the vectors that the search "
+            "would have",
+            "nasctl baseline tunes on these under another study.name=, or search.start=training",
+        )
     name, run = found
-    return _Source(_values(run.training, [layer.hidden for layer in run.layers]), name, run.data, lstm=name)
+    return _Source(_values(run.training, [layer.hidden for layer in run.layers]), name, name)
 
 
 _ALIKE = ("dataset", "embedding", "model")
 """The labels that a search and the LSTM studies whose best it takes have in common."""
 
 
-def best_lstm(stores: Stores, labels: Mapping[str, str]) -> tuple[str, RunSpec] | None:
-    """The best trial, on dev, of all LSTM studies of the data set, the embedding and the model of these labels.
+def best_lstm(stores: Stores, labels: Mapping[str, str], begun: SearchSpec) -> str | None:
+    """What the best trial, on dev, of the LSTM studies is called that a search of these labels could have asked.
 
-    What it is called, and its run; None if there is none.
+    None if there is none.
     """
-    looks = [(look, look.best) for look in _lstm_studies(stores, {name: labels.get(name, "") for name in _ALIKE})]
-    tuned = [(look, best) for look, best in looks if best is not None]
-    if not tuned:
+    found = _best_on(_tuned(stores, {name: labels.get(name, "") for name in _ALIKE}), begun)
+    return None if found is None else found[0]
+
+
+def _best_on(tuned: Sequence[tuple[Look, Best]], spec: RunSpec | SearchSpec) -> tuple[str, RunSpec] | None:
+    """The best trial, on dev, of the studies on the data, by the metric and with the vectors of `spec`.
+
+    What it is called, and its run; None if there is none. The metric is a part of the data's digest.
+    """
+    wanted = (spec.data, spec.embedding)
+    here = [each for each in tuned if (each[0].spec.run.data, each[0].spec.run.embedding) == wanted]
+    if not here:
         return None
-    sign = METRICS[tuned[0][0].spec.run.metric].sign
-    look, best = max(tuned, key=lambda each: sign * each[1].value)
+    look, best = max(here, key=lambda each: METRICS[spec.metric].sign * each[1].value)
     return f"{look.spec.name}, trial {best.number}", look.ended[best.number].asked.run
 
 
@@ -128,6 +142,12 @@ _TAKEN = (
     *("seed", "epochs", "patience"),
 )
 """What a search takes of an LSTM's training, where `search.training` says nothing else."""
+
+
+def _tuned(stores: Stores, labels: Mapping[str, str]) -> Sequence[tuple[Look, Best]]:
+    """The LSTM studies with these labels that have a best trial, each with it."""
+    looks = [(look, look.best) for look in _lstm_studies(stores, labels)]
+    return [(look, best) for look, best in looks if best is not None]
 
 
 def _lstm_studies(stores: Stores, labels: Mapping[str, str]) -> Iterator[Look]:

@@ -7,6 +7,7 @@ import os
 import socket
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from nasctl.cli.named import check_known, opened_studies, searches_of, split
 from nasctl.cli.options import OverrideType, composed, settings_of
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns
-from nasctl.errors import MachineError
+from nasctl.errors import MachineError, StateMismatchError
 
 if TYPE_CHECKING:
     from nasctl.tuning.searches import SearchProgress
@@ -108,14 +109,17 @@ def _show_studies(studies: Sequence[StudyProgress], stores: Stores, *, as_json: 
 def _better(searches: Sequence[SearchProgress], stores: Stores) -> dict[str, str]:
     """By the name of a search the LSTM trial that is the best by now, where it took those of another: it is stale."""
     from nasctl.cli.starting import best_lstm  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.tuning.driven_search import LSTM_TRIAL  # noqa: PLC0415 - as above
+    from nasctl.tuning.driven_search import LSTM_TRIAL, pinned  # noqa: PLC0415 - as above
 
     found = {}
     for search in searches:
-        if LSTM_TRIAL in search.labels:
-            best = best_lstm(stores, search.labels)
-            if best is not None and best[0] != search.labels[LSTM_TRIAL]:
-                found[search.name] = best[0]
+        if LSTM_TRIAL not in search.labels:
+            continue
+        with suppress(StateMismatchError):  # of a search that another nasctl began nobody can tell
+            begun = pinned(stores.root, search.name)
+            best = None if begun is None else best_lstm(stores, search.labels, begun[0])
+            if best is not None and best != search.labels[LSTM_TRIAL]:
+                found[search.name] = best
     return found
 
 

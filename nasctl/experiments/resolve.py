@@ -91,7 +91,7 @@ def resolve(
     )
     if cells.source == "searched" and cells.labels["found_on"] != run.data:
         raise UsageError(
-            f"{cells.labels['found_by']} searched on other data than {dataset.name} has now",
+            f"{cells.labels['found_by']} searched on other data, or by another metric, than {dataset.name} has now",
             "nasctl search search.name=OTHER searches on these; then cell.pool=OTHER",
         )
     labels = {

@@ -220,7 +220,7 @@ def search_parameters(spec: SearchSpec) -> dict[str, Value]:
     values = hyperparameters(spec.training, spec.hidden)
     for part in ("space", "strategy", "found"):
         values |= _flat(part, asdict(getattr(spec, part)))
-    return values | {"judged": spec.judged}
+    return values | {"judged": spec.judged} | _flat("child_steps", spec.child_steps)
 
 
 def _flat(path: str, value: Any) -> dict[str, Value]:

@@ -70,6 +70,34 @@ def test_a_search_keeps_what_it_began_with(nasctl, searched):
     assert run.tags["nasctl.start"] == f"{best.study}, trial {best.trial}"
 
 
+def test_only_lstms_of_the_same_metric_and_vectors_are_asked(nasctl, store):
+    here = ("dataset=demo-mrpc", "dataset.pairs=120")
+    widths = {"accuracy": 3, "f1": 4}
+    for metric, width in widths.items():
+        hidden = f"study.space.hidden.choices=[{width}]"
+        nasctl("baseline", *STUDY, *here, f"dataset.metric={metric}", f"study.name={metric}", hidden)
+    for metric, width in widths.items():
+        assert settings(nasctl, *LITTLE, *here, f"dataset.metric={metric}")["training"]["hidden"] == [width]
+        begun = nasctl("search", *ENAS, *here, f"dataset.metric={metric}", f"search.name=by-{metric}")
+        assert f"hyperparameters: {metric}, trial" in begun.stderr
+    told = nasctl("status")
+    assert "by-accuracy  finished  " in told.stdout
+    assert "stale" not in told.output
+    (store / "searches" / "by-f1" / "identity.json").write_text("{}")
+    assert nasctl("status").exit_code == 0
+
+    for other in ("embedding.window=3", "dataset.metric=mcc"):
+        result = nasctl("search", *ENAS, *here, other, "search.name=other")
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert "dataset=demo-mrpc embedding=svd model=blm" in line
+        assert "is of the data, the metric and the vectors that the search would have" in line
+    found = ("cell=searched", *FOUND, "cell.pool=by-accuracy", "dataset.metric=f1")
+    tuned = nasctl("tune", *STUDY, *here, *found)
+    assert tuned.exit_code == 2
+    assert "by-accuracy searched on other data, or by another metric, than demo-mrpc has now" in tuned.stderr
+
+
 def test_the_papers_hyperparameters_and_its_limits(nasctl):
     asked = ("dataset=stsb", "embedding=bert", "model=esim", "search.start=paper")
     whole = settings(nasctl, *asked, "limits=none")["training"]

@@ -14,6 +14,7 @@ from scipy.stats import f
 from toys import Toy
 
 from nasctl.compiler.streams import Streams
+from nasctl.config.composition import compose
 from nasctl.errors import UsageError
 from nasctl.search.controller import Controller
 from nasctl.search.policy import Policy
@@ -145,6 +146,19 @@ def test_the_baseline_is_that_before_the_step(spec, baselines):
         policy.end_epoch(epoch)
     assert [step.baseline for step in steps] == pytest.approx(baselines)
     assert [step.reward for step in steps] == [0.5, 1.0, 0.0, 0.0]
+
+
+def test_the_baseline_of_enas_nni_is_after_an_epoch_where_nni_has_it():
+    """There 1,000 cells move it one after the other, here 50 steps of 20."""
+    spec = compose(["search=enas_nni"]).search.strategy
+    policy = Policy(Controller(EnasSpace(3), spec.controller, 0), spec, 0)
+    for number in range(1, 51):
+        policy.step(1, number, lambda codes: [0.7] * len(codes))
+    theirs = 0.0
+    for _ in range(1000):
+        theirs = 0.999 * theirs + 0.001 * 0.7
+    assert theirs == pytest.approx(0.443, abs=1e-3)
+    assert policy.step(2, 1, lambda codes: [0.7] * len(codes)).baseline == pytest.approx(theirs, abs=1e-3)
 
 
 def test_entropy_in_the_loss_opens_the_policy():

@@ -63,7 +63,8 @@ def test_a_search_is_one_job_whose_result_is_kept_and_tracked(tmp_path):
 
 def test_parameters_are_flat_and_of_one_kind_each():
     values = search_parameters(search_spec())
-    assert values["strategy.controller.grad_norm"] == "null"
+    assert values["strategy.controller.grad_norm"] == values["child_steps"] == "null"
+    assert search_parameters(search_spec(child_steps=200))["child_steps"] == 200
     assert {type(value) for value in values.values()} <= {str, int, float}
 
 
