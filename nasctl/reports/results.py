@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nasctl.data.metrics import METRICS
@@ -66,10 +67,7 @@ class Result:
 
 
 def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) -> tuple[Result, ...]:
-    """Every study that has a trial, then every single run that ended well, each sorted by name.
-
-    Of single runs that share a name the newest counts.
-    """
+    """Every study that has a trial, then every single run that ended well, each sorted by name."""
     found: dict[tuple[int, str], Result] = {}
     searched = _searched(tracker)
     if "study" in kinds:
@@ -78,12 +76,22 @@ def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) ->
             if result is not None:
                 found.setdefault((0, result.name), result)
     if "run" in kinds:
-        for run in tracker.runs("run"):
-            if run.state == "finished":
-                found.setdefault(
-                    (1, run.tags.get(tag.NAME, run.id)), _result(run, run, 1, run.metrics["seconds"], searched)
-                )
+        for name, run in _single_runs(tracker).items():
+            found[1, name] = replace(_result(run, run, 1, run.metrics["seconds"], searched), name=name)
     return tuple(result for _, result in sorted(found.items()))
+
+
+def _single_runs(tracker: Tracker) -> Mapping[str, StoredRun]:
+    """The single runs that ended well; those that share a name have their digests in it, as in the store's folder.
+
+    Of those that share the digest, too, the newest counts.
+    """
+    newest: dict[tuple[str, str], StoredRun] = {}
+    for run in tracker.runs("run"):
+        if run.state == "finished":
+            newest.setdefault((run.tags.get(tag.NAME, run.id), run.tags.get(tag.DIGEST, "")), run)
+    count = Counter(name for name, _ in newest)
+    return {name if count[name] == 1 else f"{name}-{digest}": run for (name, digest), run in newest.items()}
 
 
 def _searched(tracker: Tracker) -> Mapping[str, float]:

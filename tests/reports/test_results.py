@@ -102,14 +102,26 @@ def test_an_ended_study_is_told_by_what_was_logged_with_it() -> None:
     assert (result.state, result.trials, result.dev, result.test) == ("running", 4, 0.85, None)
 
 
-def test_of_single_runs_the_newest_that_ended_well_counts() -> None:
+def test_of_a_single_run_the_newest_that_ended_well_counts() -> None:
     tracker = MemoryTracker()
     tracker.log_run("sick", entry(0, 0.7, seconds={"train": 50.0}, test=0.6), ())
-    tracker.log_run("sick", entry(0, 0.8, seconds={"train": 10.0}, test=0.7, digest="another"), ())
+    tracker.log_run("sick", entry(0, 0.8, seconds={"train": 10.0}, test=0.7, role="final"), ())
     tracker.log_run("sick", entry(0, 0.9, seconds={"train": 1.0}, state="failed"), ())
     (result,) = read_results(tracker)
     assert (result.kind, result.name, result.trials, result.dev, result.test) == ("run", "sick", 1, 0.8, 0.7)
     assert read_results(tracker, kinds=("study",)) == ()
+
+
+def test_single_runs_that_share_a_name_are_told_by_their_digests() -> None:
+    tracker = MemoryTracker()
+    for digest, value in (("aaaa", 0.7), ("bbbb", 0.8)):
+        tracker.log_run("sick", entry(0, value, digest=digest), ())
+    tracker.log_run("mrpc", entry(0, 0.6, digest="aaaa"), ())
+    assert {result.name: result.dev for result in read_results(tracker)} == {
+        "mrpc": 0.6,
+        "sick-aaaa": 0.7,
+        "sick-bbbb": 0.8,
+    }
 
 
 def test_predictions_come_back_through_mlflow(tmp_path: Path, mlflow_database: Path) -> None:
