@@ -100,9 +100,9 @@ def _searched(tracker: Tracker) -> Mapping[str, float]:
 
 
 def _study(tracker: Tracker, study: StoredRun, searched: Mapping[str, float]) -> Result | None:
-    """The result of a study; while it goes on, by what its trials say so far."""
+    """The result of a study; unless it is finished, by what its trials say so far."""
     totals, best = read_back(study), study.tags.get(tag.BEST_TRIAL)
-    if totals is not None and best is not None:
+    if study.state == "finished" and totals is not None and best is not None:
         chosen = next(iter(tracker.runs("trial", {tag.STUDY: study.study, tag.TRIAL: best})), None)
         return _result(study, chosen or study, totals.trials, totals.seconds, searched)
     trials = list(tracker.runs("trial", {tag.STUDY: study.study}))
@@ -141,8 +141,8 @@ def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> 
 
 def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, searched: Mapping[str, float]) -> Result:
     metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
-    # Then the run itself holds what the final evaluation gave; a study that goes on may hold that of an earlier end.
-    ended = f"test/{metric}" in run.metrics and run.state != "running"
+    # Then the run itself holds what the final evaluation gave; an extended study may hold that of an earlier end.
+    ended = f"test/{metric}" in run.metrics and run.state == "finished"
     numbers = run.metrics if ended else best.metrics
     file = run.artifacts / "predictions.jsonl" if run.artifacts else None
     source, layers, dataset = (run.tags.get(key, "") for key in (tag.CELL, tag.LAYERS, tag.DATASET))

@@ -12,6 +12,8 @@ from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import flat_metrics
 from nasctl.tracking.store import MlflowTracker
 from nasctl.tracking.totals import add_up
+from nasctl.tuning.outcomes import study_ended
+from nasctl.tuning.trials import Best
 
 STUDY = "sick-glove-blm-L"
 
@@ -100,6 +102,27 @@ def test_an_ended_study_is_told_by_what_was_logged_with_it() -> None:
     tracker.log_trial(study, STUDY, entry(3, 0.85))
     (result,) = read_results(tracker)
     assert (result.state, result.trials, result.dev, result.test) == ("running", 4, 0.85, None)
+
+
+@pytest.mark.parametrize("state", ["interrupted", "failed"])
+def test_a_study_that_was_extended_and_stopped_is_told_by_its_trials(state: str) -> None:
+    tracker, anew = MemoryTracker(), MemoryTracker()
+    study = tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(0, 0.8))
+    first = record(0.8, test=0.77, role="final")
+    tracker.end_study(study, "finished", *study_ended(add_up(tracker.runs("trial")), Best(0, 0.8), first), [])
+    tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(1, 0.9))
+    tracker.end_study(study, state, add_up(tracker.runs("trial")).metrics(), {}, [])
+    (result,) = read_results(tracker)
+    assert (result.state, result.trials, result.dev, result.test) == (state, 2, 0.9, None)
+    assert result.hyperparameters["seed"] == "1"
+
+    study = anew.begin_study(STUDY, LABELS, "")  # as `sync --rebuild` logs it
+    for number, value in enumerate((0.8, 0.9)):
+        anew.log_trial(study, STUDY, entry(number, value))
+    anew.end_study(study, state, *study_ended(add_up(anew.runs("trial")), Best(1, 0.9), None), [])
+    assert read_results(anew) == (result,)
 
 
 def test_of_a_single_run_the_newest_that_ended_well_counts() -> None:
