@@ -24,7 +24,8 @@ class Result:
     nobody knows. `encoder` is "" for word vectors. `dev` and `test` are the `metric` as a fraction; None if not
     known (yet). `seconds` were spent on all trials together, `search_seconds` before that on the search behind the pool
     (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
-    that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down.
+    that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down. Where
+    every trial `diverged` none is the best, and whatever one would tell is missing.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Result:
     predictions: Path | None
     search_seconds: float | None = None
     classes: int = 0
+    diverged: bool = False
 
     @property
     def scale(self) -> float:
@@ -143,7 +145,8 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
     metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
     # Then the run itself holds what the final evaluation gave; an extended study may hold that of an earlier end.
     ended = f"test/{metric}" in run.metrics and run.state == "finished"
-    numbers = run.metrics if ended else best.metrics
+    diverged = best.state == "diverged"  # its `dev` is then that of its last good epoch, and no value of its own
+    numbers = {} if diverged else run.metrics if ended else best.metrics
     file = run.artifacts / "predictions.jsonl" if run.artifacts else None
     source, layers, dataset = (run.tags.get(key, "") for key in (tag.CELL, tag.LAYERS, tag.DATASET))
     rnn = run.tags.get(tag.LETTERS) or paper_letters(source, layers)
@@ -154,7 +157,7 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         embedding=run.tags.get(tag.EMBEDDING, ""),
         model=run.tags.get(tag.MODEL, ""),
         rnn=rnn,
-        cell=chosen_cell(best.params, best.tags, layers),
+        cell=None if diverged else chosen_cell(best.params, best.tags, layers),
         found_on="random" if "R" in rnn else dataset if "E" in rnn else run.tags.get(tag.SOURCE, ""),
         vectors=run.tags.get(tag.VECTORS, ""),
         encoder=run.tags.get(tag.ENCODER, ""),
@@ -165,8 +168,9 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         test=numbers.get(f"test/{metric}") if ended else None,
         seconds=seconds,
         parameters=int(numbers["parameters"]) if "parameters" in numbers else None,
-        hyperparameters=best.params,
+        hyperparameters={} if diverged else best.params,
         predictions=file if file is not None and file.is_file() else None,
         search_seconds=searched.get(run.tags.get(tag.FOUND_BY, "")),
         classes=int(numbers.get("counts/classes", 0)),
+        diverged=diverged,
     )

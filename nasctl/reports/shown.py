@@ -137,7 +137,7 @@ def apart_note(results: Iterable[Result]) -> list[str]:
 
 
 def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
-    """What a reader must know before comparing: other vectors and metrics, studies that go on, and results left out."""
+    """What a reader must know before comparing: other vectors and metrics, states of studies, and results left out."""
     seen = {(each.result.embedding, each.result.vectors): counterpart(each.result) for each in shown}
     notes = [
         f"{embedding}:{mark} is {vectors or 'of unknown origin'} instead of the paper's "
@@ -147,14 +147,16 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     ]
     own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
     notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
-    notes += unfinished_note([each.result for each in shown])
+    notes += state_notes([each.result for each in shown])
     return notes + [each.note for each in shown if each.note]
 
 
-def unfinished_note(results: Iterable[Result]) -> list[str]:
-    """Which of these are not at their end."""
+def state_notes(results: Sequence[Result]) -> list[str]:
+    """Which of these are not at their end, and which have nothing to show there."""
     names = [f"{each.name} ({each.state})" for each in results if each.state != "finished"]
-    return [f"Not at their end: {', '.join(names)}."] if names else []
+    lost = [each.name for each in results if each.diverged]
+    notes = [f"Not at their end: {', '.join(names)}."] if names else []
+    return notes + ([f"Every trial diverged, none has a score: {', '.join(lost)}."] if lost else [])
 
 
 def cell_note(shown: Iterable[Shown]) -> list[str]:

@@ -275,6 +275,26 @@ def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
     assert {drawing.name: drawing.graph for drawing in six.drawings} == {
         f"cell-{cell['digest']}": cell_called(cell["code"]).graph for cell in (ENAS_24, DRAWN, GRU)
     }
+    assert "Not at their end: sick-glove-esim-RL (running)." in six.notes
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_study_whose_trials_all_diverged_has_no_score_and_no_winner(*, over: bool) -> None:
+    tracker = MemoryTracker()
+    labels = {**LABELS, "nasctl.cell": "random", "nasctl.layers": "C", "nasctl.letters": "R"}
+    id_ = tracker.begin_study("lost", labels, "")
+    for number in range(2):  # its last good epoch had a score
+        lost = entry(number, -1.0, labels, state="diverged", dev={"pearson": 0.71}, cells=(ENAS_24,))
+        tracker.log_trial(id_, "lost", lost)
+    if over:
+        tracker.end_study(id_, "finished", add_up(tracker.runs("trial")).metrics(), {}, [])
+    one, two, five, six, studies = build_tables(["1", "2", "5", "6", "studies"], tracker)
+    assert [row[4:9] for row in one.rows if (row[0], row[3]) == ("sick", "R")] == [(2, None, 87.6, None, 84.7)]
+    assert "ours" not in [row[4] for row in five.rows]
+    assert (len(six.rows), six.drawings) == (26, ())
+    assert [(row[6], *row[8:13]) for row in studies.rows] == [(None, 2, None, None, None, None)]
+    for table in (one, two, five, six, studies):
+        assert "Every trial diverged, none has a score: lost." in table.notes
 
 
 def test_single_runs_have_their_own_table(store: MemoryTracker) -> None:
