@@ -86,11 +86,11 @@ def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) ->
 def _single_runs(tracker: Tracker) -> Mapping[str, StoredRun]:
     """The single runs that ended well; those that share a name have their digests in it, as in the store's folder.
 
-    Of those that share the digest, too, the newest counts.
+    Of those that share the digest, too, the newest counts. One without numbers is not there yet: MLflow gets them last.
     """
     newest: dict[tuple[str, str], StoredRun] = {}
     for run in tracker.runs("run"):
-        if run.state == "finished":
+        if run.state == "finished" and "seconds" in run.metrics:
             newest.setdefault((run.tags.get(tag.NAME, run.id), run.tags.get(tag.DIGEST, "")), run)
     count = Counter(name for name, _ in newest)
     return {name if count[name] == 1 else f"{name}-{digest}": run for (name, digest), run in newest.items()}
@@ -135,8 +135,8 @@ def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> 
     found: dict[str, float] = {}
     for trial in tracker.runs("trial", {**wanted, tag.CELL: "searched", tag.METRIC: metric}):
         cell = chosen_cell(trial.params, trial.tags, trial.tags.get(tag.LAYERS, ""))
-        if cell is not None and trial.state == "finished":
-            value = trial.metrics[f"dev/{metric}"]
+        value = trial.metrics.get(f"dev/{metric}")
+        if cell is not None and trial.state == "finished" and value is not None:
             found[cell.digest] = best(value, found.get(cell.digest, value))
     return found
 
