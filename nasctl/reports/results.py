@@ -25,7 +25,8 @@ class Result:
     known (yet). `seconds` were spent on all trials together, `search_seconds` before that on the search behind the pool
     (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
     that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down. Where
-    every trial `diverged` none is the best, and whatever one would tell is missing.
+    every trial `diverged` none is the best, and whatever one would tell is missing. A study searched the space of its
+    `sweep`, whose own `limits` (paper, none) held or not; both are "" if there are none.
     """
 
     kind: str
@@ -50,6 +51,8 @@ class Result:
     search_seconds: float | None = None
     classes: int = 0
     diverged: bool = False
+    sweep: str = ""
+    limits: str = ""
 
     @property
     def scale(self) -> float:
@@ -173,4 +176,6 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         search_seconds=searched.get(run.tags.get(tag.FOUND_BY, "")),
         classes=int(numbers.get("counts/classes", 0)),
         diverged=diverged,
+        sweep=run.tags.get(tag.SWEEP, ""),
+        limits=run.tags.get(tag.LIMITS, ""),
     )

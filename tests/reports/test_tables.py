@@ -27,6 +27,7 @@ WIDE = {
     "variational_dropout_2": 0.4,
 }
 
+PAPER = "paper/blm-glove-lstm"
 
 ENAS_24 = {"code": "enas-24", "digest": "4d0ebb24fed4"}
 CODE = "tanh-0-relu-1-sigmoid-0-tanh-2-identity-4-relu"
@@ -62,8 +63,8 @@ def study(
 @pytest.fixture
 def store() -> MemoryTracker:
     tracker = MemoryTracker()
-    study(tracker, "sick-glove-blm-L", 12, 0.8612, 0.8451)
-    study(tracker, "sick-glove-blm-L-paper", 24, 0.8598, 0.8402, sweep="paper")
+    study(tracker, "sick-glove-blm-L", 12, 0.8612, 0.8451, sweep=PAPER)
+    study(tracker, "sick-glove-blm-L-paper", 24, 0.8598, 0.8402, sweep=PAPER)
     study(tracker, "stsb-glove-blm-L", 3, 0.79, 0.701, dataset="stsb", vectors="glove.100d.top10k-quantised.txt")
     study(tracker, "mrpc-glove-esim-LL", 2, 0.78, None, dataset="mrpc", model="esim", layers="LL", metric="accuracy")
     mixed = {"model": "esim", "layers": "CL"}
@@ -188,7 +189,7 @@ def test_a_single_run_is_the_best_of_those_by_the_same_metric(store: MemoryTrack
 
 
 def test_studies_with_as_many_trials_are_not_said_to_have_fewer(store: MemoryTracker) -> None:
-    study(store, "sick-glove-blm-L-again", 24, 0.8, 0.7)
+    study(store, "sick-glove-blm-L-again", 24, 0.8, 0.7, sweep=PAPER)
     run = entry(0, 0.865, {**LABELS, "nasctl.letters": "R", "nasctl.vectors": "840B.txt"}, test=0.8, cells=(ENAS_24,))
     store.log_run("another", run, ())
     (table,) = build_tables(["1"], store)
@@ -276,6 +277,24 @@ def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
         f"cell-{cell['digest']}": cell_called(cell["code"]).graph for cell in (ENAS_24, DRAWN, GRU)
     }
     assert "Not at their end: sick-glove-esim-RL (running)." in six.notes
+
+
+def test_another_search_space_has_rows_of_its_own() -> None:
+    tracker = MemoryTracker()
+    study(tracker, "small-one", 6, 0.8, 0.79)
+    study(tracker, "whole", 5, 0.86, 0.84, sweep=PAPER)
+    study(tracker, "small-two", 4, 0.79, 0.78, dataset="stsb")
+    free = {"sweep": "paper/blm-bert-cells", "embedding": "bert", "cell": "random", "layers": "C"}
+    for number, limits in enumerate(("paper", "none")):
+        study(tracker, f"limits-{limits}", 2 + number, 0.85, 0.83, cells=(ENAS_24,), limits=limits, **free)
+    one, two, five = build_tables(["1", "2", "5"], tracker)
+    assert [row[4] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")] == [5, 6]
+    assert [row[5] for row in two.rows if row[2:5] == ("R", "random", "sick") and row[5]] == [3, 2]
+    others = "paper/blm-bert-cells with limits=none in limits-none (3)"
+    note = "Another search space than the paper's, with so many trials: "
+    assert f"{note}{others}; small in small-one (6), small-two (4)." in one.notes
+    assert f"{note}{others}; small in small-one (6), small-two (4)." in five.notes
+    assert f"{note}{others}." in two.notes
 
 
 @pytest.mark.parametrize("over", [True, False])
