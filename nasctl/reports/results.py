@@ -26,7 +26,8 @@ class Result:
     (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
     that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down. Where
     every trial `diverged` none is the best, and whatever one would tell is missing. A study searched the space of its
-    `sweep`, whose own `limits` (paper, none) held or not; both are "" if there are none.
+    `sweep`, whose own `limits` (paper, none) held or not; both are "" if there are none. Numbers of one
+    `result_version` can be compared.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Result:
     diverged: bool = False
     sweep: str = ""
     limits: str = ""
+    result_version: str = ""
 
     @property
     def scale(self) -> float:
@@ -178,4 +180,5 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         diverged=diverged,
         sweep=run.tags.get(tag.SWEEP, ""),
         limits=run.tags.get(tag.LIMITS, ""),
+        result_version=best.tags.get(tag.RESULT_VERSION, ""),
     )

@@ -151,6 +151,7 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
     notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
     notes += space_note([each.result for each in shown])
+    notes += version_note([each.result for each in shown])
     notes += state_notes([each.result for each in shown])
     return notes + [each.note for each in shown if each.note]
 
@@ -165,6 +166,16 @@ def space_note(results: Iterable[Result]) -> list[str]:
             names.setdefault(space, []).append(f"{each.name} ({each.trials})")
     spaces = "; ".join(f"{space} in {', '.join(sorted(studies))}" for space, studies in sorted(names.items()))
     return [f"Another search space than the paper's, with so many trials: {spaces}."] if spaces else []
+
+
+def version_note(results: Iterable[Result]) -> list[str]:
+    """Which results are of which version, if there are several."""
+    names: dict[str, list[str]] = {}
+    for each in results:
+        names.setdefault(each.result_version or "unknown", []).append(each.name)
+    versions = "; ".join(f"{version} in {', '.join(sorted(names[version]))}" for version in sorted(names))
+    why = "Numbers that moved between versions of nasctl (RESULT_VERSION) stand side by side"
+    return [f"{why}: {versions}."] if len(names) > 1 else []
 
 
 def state_notes(results: Sequence[Result]) -> list[str]:

@@ -53,6 +53,10 @@ def test_the_number_of_classes_is_that_of_the_record() -> None:
     assert read({}, test=0.7, metric="f1").classes == 0  # as before it was written down
 
 
+def test_the_version_of_a_result_is_that_of_the_record() -> None:
+    assert read({}, result_version=3).result_version == "3"
+
+
 def test_the_cell_is_that_of_the_layer_with_the_c() -> None:
     lstm, found = {"code": "lstm", "digest": "lstm"}, {"code": "enas-8", "digest": "4d3e1b29b093"}
     result = read({"nasctl.cell": "random", "nasctl.layers": "LC"}, cells=(lstm, found))
