@@ -23,6 +23,12 @@ PAPER_METRICS: Mapping[str, str] = {"sick": "pearson", "stsb": "pearson", "mrpc"
 PAPER_SWEEPS = "paper/"
 """What the names of sweeps over the paper's search space begin with."""
 
+TIME = (
+    "Time: of a study its trials (finished, diverged or pruned), over all workers together. Attempts that came to "
+    "nothing and the final evaluation are not in it, and a result that was known already cost none."
+)
+"""What the seconds of a study are made of: those of `tracking.totals`."""
+
 Key = tuple[str, str, str, str]
 """Embedding, model, letters and data set: what is one row in the paper's tables."""
 

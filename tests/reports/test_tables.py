@@ -279,6 +279,24 @@ def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
     assert "Not at their end: sick-glove-esim-RL (running)." in six.notes
 
 
+def test_what_the_time_of_a_study_is_made_of_is_said(store: MemoryTracker) -> None:
+    (before,) = [row[13] for row in build_tables(["studies"], store)[0].rows if row[0] == "sick-glove-blm-T"]
+    id_ = store.begin_study("sick-glove-blm-T", {}, "")
+    for number, state in enumerate(("diverged", "pruned", "finished"), 2):
+        told = {"nasctl.duplicate_of": "another 0"} if state == "finished" else {}
+        store.log_trial(id_, "sick-glove-blm-T", entry(number, -1.0, told, state=state, seconds={"train": 1.0}))
+    failed = entry(5, -1.0, state="failed", seconds={})  # as a trial whose attempts came to nothing
+    store.log_trial(id_, "sick-glove-blm-T", failed)
+    totals = add_up(store.runs("trial", {"nasctl.study": "sick-glove-blm-T"})).metrics()
+    store.end_study(id_, "finished", flat_metrics(record(test=0.8, seconds={"evaluate": 99.0})) | totals, {}, [])
+    studies, one = build_tables(["studies", "1"], store)
+    assert [row[13] for row in studies.rows if row[0] == "sick-glove-blm-T"] == [before + 2.0]
+    for table in (studies, one):
+        (note,) = [note for note in table.notes if note.startswith("Time: ")]
+        assert "its trials (finished, diverged or pruned), over all workers together" in note
+    assert not any(note.startswith("Time: ") for note in build_tables(["runs"], store)[0].notes)
+
+
 def test_another_search_space_has_rows_of_its_own() -> None:
     tracker = MemoryTracker()
     study(tracker, "small-one", 6, 0.8, 0.79)
