@@ -195,6 +195,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
     settings = asked.settings
     found = resolved(settings, asked.cells, asked.stores)
     space = _space(settings, asked.cells, found.corpus.task)
+    limits = {"limits": settings.limits} if settings.study.limits else {}
     click.echo(told(found), err=True)
     return StudySpec(
         name=settings.study.name or study_name(found.labels),
@@ -205,7 +206,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
         trials=asked.trials,
         in_flight=in_flight,
         retries=settings.retries,
-        labels={**found.labels, "sweep": asked.sweep},
+        labels={**found.labels, "sweep": asked.sweep, **limits},
         enqueued=expand_enqueued(settings.study.enqueue, space),
         generation=IN_FLIGHT if settings.deterministic else None,
         pruner=settings.pruner,

@@ -51,12 +51,12 @@ def scatters(results: Iterable[Result], *, resamples: int = RESAMPLES, seed: int
 def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) -> Table:
     """Every pair of results on one data set: the difference of their test scores, its interval, and the verdict."""
     rows: list[tuple[Cell, ...]] = []
-    unlike = []
+    left_out: dict[str, list[str]] = {}
     for first, second in combinations([result for result in results if result in known], 2):
         if (first.dataset, first.metric) != (second.dataset, second.metric):
             continue
-        if not known[first].same_rows(known[second]):
-            unlike.append(f"{first.name} and {second.name}")
+        if unlike := _unlike(first, second, known):
+            left_out.setdefault(unlike, []).append(f"{first.name} and {second.name}")
             continue
         bounds = interval(known[first].resampled - known[second].resampled)
         rows.append(
@@ -78,11 +78,10 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
         "They know nothing of other seeds: two trainings of one setting differ, too.",
     ]
     if not rows:
-        notes = ["No two results on one data set have predictions of the same test rows."]
+        notes = ["No two results can be compared: that takes one data set, and predictions of the same test rows."]
     if len(rows) > 1:
         notes.append(f"{len(rows)} comparisons: of pairs that are alike, about one in twenty would seem different.")
-    if unlike:
-        notes.append(f"Not compared, since their test rows differ: {'; '.join(unlike)}.")
+    notes += [f"Not compared, since their {what} differ: {'; '.join(pairs)}." for what, pairs in left_out.items()]
     columns = (
         Column("data", key="data set"),
         Column("first"),
@@ -96,3 +95,10 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
         Column("the first is"),
     )
     return Table("compare", "Differences of test scores", columns, tuple(rows), tuple(notes))
+
+
+def _unlike(first: Result, second: Result, known: Mapping[Result, Scatter]) -> str:
+    """What makes the test scores of two systems on one data set no pair; "" for a pair."""
+    if first.result_version != second.result_version:
+        return "result versions"
+    return "" if known[first].same_rows(known[second]) else "test rows"

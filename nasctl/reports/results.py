@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nasctl.data.metrics import METRICS
@@ -23,7 +24,10 @@ class Result:
     nobody knows. `encoder` is "" for word vectors. `dev` and `test` are the `metric` as a fraction; None if not
     known (yet). `seconds` were spent on all trials together, `search_seconds` before that on the search behind the pool
     (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
-    that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down.
+    that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down. Where
+    every trial `diverged` none is the best, and whatever one would tell is missing. A study searched the space of its
+    `sweep`, whose own `limits` (paper, none) held or not; both are "" if there are none. Numbers of one
+    `result_version` can be compared.
     """
 
     kind: str
@@ -47,6 +51,10 @@ class Result:
     predictions: Path | None
     search_seconds: float | None = None
     classes: int = 0
+    diverged: bool = False
+    sweep: str = ""
+    limits: str = ""
+    result_version: str = ""
 
     @property
     def scale(self) -> float:
@@ -66,10 +74,7 @@ class Result:
 
 
 def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) -> tuple[Result, ...]:
-    """Every study that has a trial, then every single run that ended well, each sorted by name.
-
-    Of single runs that share a name the newest counts.
-    """
+    """Every study that has a trial, then every single run that ended well, each sorted by name."""
     found: dict[tuple[int, str], Result] = {}
     searched = _searched(tracker)
     if "study" in kinds:
@@ -78,12 +83,22 @@ def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) ->
             if result is not None:
                 found.setdefault((0, result.name), result)
     if "run" in kinds:
-        for run in tracker.runs("run"):
-            if run.state == "finished":
-                found.setdefault(
-                    (1, run.tags.get(tag.NAME, run.id)), _result(run, run, 1, run.metrics["seconds"], searched)
-                )
+        for name, run in _single_runs(tracker).items():
+            found[1, name] = replace(_result(run, run, 1, run.metrics["seconds"], searched), name=name)
     return tuple(result for _, result in sorted(found.items()))
+
+
+def _single_runs(tracker: Tracker) -> Mapping[str, StoredRun]:
+    """The single runs that ended well; those that share a name have their digests in it, as in the store's folder.
+
+    Of those that share the digest, too, the newest counts. One without numbers is not there yet: MLflow gets them last.
+    """
+    newest: dict[tuple[str, str], StoredRun] = {}
+    for run in tracker.runs("run"):
+        if run.state == "finished" and "seconds" in run.metrics:
+            newest.setdefault((run.tags.get(tag.NAME, run.id), run.tags.get(tag.DIGEST, "")), run)
+    count = Counter(name for name, _ in newest)
+    return {name if count[name] == 1 else f"{name}-{digest}": run for (name, digest), run in newest.items()}
 
 
 def _searched(tracker: Tracker) -> Mapping[str, float]:
@@ -92,9 +107,9 @@ def _searched(tracker: Tracker) -> Mapping[str, float]:
 
 
 def _study(tracker: Tracker, study: StoredRun, searched: Mapping[str, float]) -> Result | None:
-    """The result of a study; while it goes on, by what its trials say so far."""
+    """The result of a study; unless it is finished, by what its trials say so far."""
     totals, best = read_back(study), study.tags.get(tag.BEST_TRIAL)
-    if totals is not None and best is not None:
+    if study.state == "finished" and totals is not None and best is not None:
         chosen = next(iter(tracker.runs("trial", {tag.STUDY: study.study, tag.TRIAL: best})), None)
         return _result(study, chosen or study, totals.trials, totals.seconds, searched)
     trials = list(tracker.runs("trial", {tag.STUDY: study.study}))
@@ -125,17 +140,18 @@ def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> 
     found: dict[str, float] = {}
     for trial in tracker.runs("trial", {**wanted, tag.CELL: "searched", tag.METRIC: metric}):
         cell = chosen_cell(trial.params, trial.tags, trial.tags.get(tag.LAYERS, ""))
-        if cell is not None and trial.state == "finished":
-            value = trial.metrics[f"dev/{metric}"]
+        value = trial.metrics.get(f"dev/{metric}")
+        if cell is not None and trial.state == "finished" and value is not None:
             found[cell.digest] = best(value, found.get(cell.digest, value))
     return found
 
 
 def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, searched: Mapping[str, float]) -> Result:
     metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
-    # Then the run itself holds what the final evaluation gave; a study that goes on may hold that of an earlier end.
-    ended = f"test/{metric}" in run.metrics and run.state != "running"
-    numbers = run.metrics if ended else best.metrics
+    # Then the run itself holds what the final evaluation gave; an extended study may hold that of an earlier end.
+    ended = f"test/{metric}" in run.metrics and run.state == "finished"
+    diverged = best.state == "diverged"  # its `dev` is then that of its last good epoch, and no value of its own
+    numbers = {} if diverged else run.metrics if ended else best.metrics
     file = run.artifacts / "predictions.jsonl" if run.artifacts else None
     source, layers, dataset = (run.tags.get(key, "") for key in (tag.CELL, tag.LAYERS, tag.DATASET))
     rnn = run.tags.get(tag.LETTERS) or paper_letters(source, layers)
@@ -146,7 +162,7 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         embedding=run.tags.get(tag.EMBEDDING, ""),
         model=run.tags.get(tag.MODEL, ""),
         rnn=rnn,
-        cell=chosen_cell(best.params, best.tags, layers),
+        cell=None if diverged else chosen_cell(best.params, best.tags, layers),
         found_on="random" if "R" in rnn else dataset if "E" in rnn else run.tags.get(tag.SOURCE, ""),
         vectors=run.tags.get(tag.VECTORS, ""),
         encoder=run.tags.get(tag.ENCODER, ""),
@@ -157,8 +173,12 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         test=numbers.get(f"test/{metric}") if ended else None,
         seconds=seconds,
         parameters=int(numbers["parameters"]) if "parameters" in numbers else None,
-        hyperparameters=best.params,
+        hyperparameters={} if diverged else best.params,
         predictions=file if file is not None and file.is_file() else None,
         search_seconds=searched.get(run.tags.get(tag.FOUND_BY, "")),
         classes=int(numbers.get("counts/classes", 0)),
+        diverged=diverged,
+        sweep=run.tags.get(tag.SWEEP, ""),
+        limits=run.tags.get(tag.LIMITS, ""),
+        result_version=best.tags.get(tag.RESULT_VERSION, ""),
     )

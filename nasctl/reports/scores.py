@@ -8,6 +8,7 @@ from typing import Any
 from nasctl import reference
 from nasctl.reports.results import Result
 from nasctl.reports.shown import (
+    TIME,
     Key,
     Selection,
     Shown,
@@ -68,7 +69,7 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     title = "LSTMs and other cells (the paper's Table 1): Pearson (sick, stsb) or accuracy (mrpc), times 100"
     apart = [each for each in ours.apart if (counterpart(each), each.model) in blocks]
     notes = (*letters_note(shown), *notes_on(shown, ours), *apart_note(apart), *cell_note(shown))
-    return Table("1", title, columns, tuple(rows), (*_GENERAL, *notes))
+    return Table("1", title, columns, tuple(rows), (*_GENERAL, TIME, *notes))
 
 
 def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:

@@ -20,13 +20,22 @@ PAPER_VECTORS: Mapping[str, str] = {
 PAPER_METRICS: Mapping[str, str] = {"sick": "pearson", "stsb": "pearson", "mrpc": "accuracy"}
 """The metric of all numbers in the paper, by data set."""
 
+PAPER_SWEEPS = "paper/"
+"""What the names of sweeps over the paper's search space begin with."""
+
+TIME = (
+    "Time: of a study its trials (finished, diverged or pruned), over all workers together. Attempts that came to "
+    "nothing and the final evaluation are not in it, and a result that was known already cost none."
+)
+"""What the seconds of a study are made of: those of `tracking.totals`."""
+
 Key = tuple[str, str, str, str]
 """Embedding, model, letters and data set: what is one row in the paper's tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A result that stands for its configuration, kind, vectors, metric, and data set that its cells were found on.
+    """A result that stands for all that are alike: what that means, says `select`.
 
     `count` says of how many trials or runs, `note` which others it was preferred to, and why ("" if there are none).
     """
@@ -54,11 +63,11 @@ class Selection:
 
 
 def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -> Selection:
-    """One result per configuration, kind, vectors, metric, and data set that its cells were found on.
+    """One result per configuration, kind, vectors, metric, data set that its cells were found on, and search space.
 
     Of studies it is the one with the most trials, of single runs the best on dev; never the best on test.
     """
-    groups: dict[tuple[int, str, Key, str, str], list[Result]] = {}
+    groups: dict[tuple[int, str, Key, tuple[str, ...]], list[Result]] = {}
     apart = []
     for each in results:
         if each.kind not in kinds:
@@ -67,10 +76,10 @@ def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -
             apart.append(each)
             continue
         key = (each.embedding, each.model, each.rnn, each.dataset)
-        like = (kinds.index(each.kind), each.vectors, key, each.metric, each.found_on)
-        groups.setdefault(like, []).append(each)
+        method = (each.metric, each.found_on, each.sweep, each.limits)
+        groups.setdefault((kinds.index(each.kind), each.vectors, key, method), []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
-    for (_, _, key, _, _), alike in sorted(groups.items()):
+    for (_, _, key, _), alike in sorted(groups.items()):
         rows[key] = (*rows.get(key, ()), _first(alike))
     marks = _marks(shown.result for group in rows.values() for shown in group)
     return Selection(rows, marks, tuple(apart))
@@ -137,7 +146,7 @@ def apart_note(results: Iterable[Result]) -> list[str]:
 
 
 def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
-    """What a reader must know before comparing: other vectors and metrics, studies that go on, and results left out."""
+    """What a reader must know before comparing: other vectors and metrics, states of studies, and results left out."""
     seen = {(each.result.embedding, each.result.vectors): counterpart(each.result) for each in shown}
     notes = [
         f"{embedding}:{mark} is {vectors or 'of unknown origin'} instead of the paper's "
@@ -147,14 +156,40 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     ]
     own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
     notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
-    notes += unfinished_note([each.result for each in shown])
+    notes += space_note([each.result for each in shown])
+    notes += version_note([each.result for each in shown])
+    notes += state_notes([each.result for each in shown])
     return notes + [each.note for each in shown if each.note]
 
 
-def unfinished_note(results: Iterable[Result]) -> list[str]:
-    """Which of these are not at their end."""
+def space_note(results: Iterable[Result]) -> list[str]:
+    """Which studies searched another space than the paper's."""
+    names: dict[str, list[str]] = {}
+    for each in results:
+        free = each.limits == "none"
+        if each.kind == "study" and each.sweep and (free or not each.sweep.startswith(PAPER_SWEEPS)):
+            space = f"{each.sweep} with limits=none" if free else each.sweep
+            names.setdefault(space, []).append(f"{each.name} ({each.trials})")
+    spaces = "; ".join(f"{space} in {', '.join(sorted(studies))}" for space, studies in sorted(names.items()))
+    return [f"Another search space than the paper's, with so many trials: {spaces}."] if spaces else []
+
+
+def version_note(results: Iterable[Result]) -> list[str]:
+    """Which results are of which version, if there are several."""
+    names: dict[str, list[str]] = {}
+    for each in results:
+        names.setdefault(each.result_version or "unknown", []).append(each.name)
+    versions = "; ".join(f"{version} in {', '.join(sorted(names[version]))}" for version in sorted(names))
+    why = "Numbers that moved between versions of nasctl (RESULT_VERSION) stand side by side"
+    return [f"{why}: {versions}."] if len(names) > 1 else []
+
+
+def state_notes(results: Sequence[Result]) -> list[str]:
+    """Which of these are not at their end, and which have nothing to show there."""
     names = [f"{each.name} ({each.state})" for each in results if each.state != "finished"]
-    return [f"Not at their end: {', '.join(names)}."] if names else []
+    lost = [each.name for each in results if each.diverged]
+    notes = [f"Not at their end: {', '.join(names)}."] if names else []
+    return notes + ([f"Every trial diverged, none has a score: {', '.join(lost)}."] if lost else [])
 
 
 def cell_note(shown: Iterable[Shown]) -> list[str]:

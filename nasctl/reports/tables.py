@@ -9,7 +9,7 @@ from nasctl.errors import UsageError, nearest
 from nasctl.reports.compare import Scatter, compare_table, scatters
 from nasctl.reports.results import Result, read_results
 from nasctl.reports.scores import table_1, table_2
-from nasctl.reports.shown import unfinished_note
+from nasctl.reports.shown import TIME, state_notes, version_note
 from nasctl.reports.statistics import RESAMPLES, SEED, interval
 from nasctl.reports.table import Cell, Column, Table
 from nasctl.reports.winners import table_5, table_6
@@ -61,6 +61,7 @@ NEED_PREDICTIONS = frozenset({"studies", "runs", "compare"})
 def _overview(name: str, title: str, results: Sequence[Result], known: Scatters) -> Table:
     rows: list[tuple[Cell, ...]] = []
     notes = ["Scores are times 100. The interval: bootstrap over the test rows (BCa, 95 %)."]
+    notes += [TIME] if name == "studies" else []
     searched = any(result.search_seconds is not None for result in results)
     if searched:
         notes.append("Search: what finding the pool took, beside the time; studies that share a pool share it.")
@@ -107,4 +108,4 @@ def _overview(name: str, title: str, results: Sequence[Result], known: Scatters)
     )
     if not rows:
         notes = [f"There are no {name} in the store yet."]
-    return Table(name, title, columns, tuple(rows), (*notes, *unfinished_note(results)))
+    return Table(name, title, columns, tuple(rows), (*notes, *version_note(results), *state_notes(results)))

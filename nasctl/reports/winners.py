@@ -9,13 +9,14 @@ from nasctl import reference
 from nasctl.reports.cells import ChosenCell, cell_code, cell_text, graph_of, paper_cells, paper_numbers
 from nasctl.reports.results import Result
 from nasctl.reports.scores import BASELINE_LETTERS
-from nasctl.reports.shown import Shown, apart_note, letters, letters_note, notes_on, select
+from nasctl.reports.shown import Shown, apart_note, letters, letters_note, notes_on, select, state_notes
 from nasctl.reports.table import Cell, Column, Drawing, Table
 
 
 def table_5(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     """The best hyperparameters of every study, beside the paper's where it has the same configuration."""
-    ours = select(results, kinds=("study",))
+    lost = [each for each in results if each.diverged]
+    ours = select([each for each in results if not each.diverged], kinds=("study",))
     known = BASELINE_LETTERS | {key[2] for key in ours.rows}
     paper = {(row.embedding, row.model, row.rnn, row.dataset): row for row in reference.hyperparameters()}
     rows: list[tuple[Cell, ...]] = []
@@ -51,7 +52,7 @@ def table_5(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
         Column("cell", key="architecture"),
     )
     title = "Hyperparameters of the best trial of each study (the paper's Table 5)"
-    notes = (*_CELLS, *letters_note(shown), *notes_on(shown, ours), *apart_note(ours.apart))
+    notes = (*_CELLS, *letters_note(shown), *notes_on(shown, ours), *state_notes(lost), *apart_note(ours.apart))
     return Table("5", title, columns, tuple(rows), notes)
 
 
@@ -64,14 +65,15 @@ _CELLS = ("Cells with a number are those of the paper's Table 6.",)
 def table_6(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     """The paper's 26 cells, below them those that won in our studies, and drawings of the winners."""
     won: dict[ChosenCell, list[Result]] = {}
-    for each in results:
-        if each.kind == "study" and each.cell is not None:
+    studies = [each for each in results if each.kind == "study"]
+    for each in studies:
+        if each.cell is not None:
             won.setdefault(each.cell, []).append(each)
     rows: list[tuple[Cell, ...]] = [(str(number), code, digest) for number, (code, digest) in paper_cells().items()]
-    notes = list(_CODES)
+    notes = [*_CODES, *state_notes([each for each in studies if each.cell is not None or each.diverged])]
     drawings = []
-    for cell, studies in won.items():
-        names = ", ".join(study.name for study in studies)
+    for cell, winners in won.items():
+        names = ", ".join(study.name for study in winners)
         code = cell_code(cell)
         if not paper_numbers(cell):
             rows.append(("ours" if code == cell.label else cell.label, code or cell_text(cell) or None, cell.digest))

@@ -22,12 +22,13 @@ POOL = ("cell=random", "cell.nodes=3", "cell.count=4", "layers=CL")
 
 
 def test_a_study_chooses_among_cells_drawn_at_random(nasctl, store):
-    result = nasctl("tune", *TINY, *POOL)
+    limited = (*TINY, *POOL, "study.limits=[{cells: 1, choices: {hidden: [3, 4, 5]}}]")
+    result = nasctl("tune", *limited)
     assert result.exit_code == 0, result.stderr
     first = result.stdout.strip().splitlines()[1].split()
     assert first[:3] == ["demo-sick-svd-esim-RL", "3", "0"]
 
-    told = json.loads(nasctl("tune", *TINY, *POOL, "--json").stdout)  # nothing is left to do
+    told = json.loads(nasctl("tune", *limited, "--json").stdout)  # nothing is left to do
     assert (told["name"], told["trials"]) == ("demo-sick-svd-esim-RL", 3)
     assert f"The cell of demo-sick-svd-esim-RL is {told['architecture']}:\n{told['cell']}\n" in result.stdout
     assert told["cell"].startswith("v")
@@ -36,7 +37,8 @@ def test_a_study_chooses_among_cells_drawn_at_random(nasctl, store):
 
     tracker = MlflowTracker(f"sqlite:///{store / 'mlflow.db'}", store / "artifacts", "nasctl")
     (study,) = tracker.runs("study")
-    for key, text in {"cell": "random", "layers": "CL", "letters": "RL", "code_1": told["architecture"]}.items():
+    wanted = {"cell": "random", "layers": "CL", "letters": "RL", "limits": "paper", "code_1": told["architecture"]}
+    for key, text in wanted.items():
         assert study.tags[f"nasctl.{key}"] == text
     trials = {run.trial: run for run in tracker.runs("trial")}
     for run in trials.values():

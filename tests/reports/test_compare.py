@@ -90,6 +90,18 @@ def test_what_answered_other_questions_is_not_compared(systems: list[Result], tm
     assert table.notes[-1] == "Not compared, since their test rows differ: a and d."
 
 
+def test_results_of_other_versions_are_not_compared(systems: list[Result]) -> None:
+    versions = [replace(each, result_version=version) for each, version in zip(systems, "122", strict=True)]
+    known = scatters(versions, resamples=50)
+    table = compare_table(versions, known)
+    assert [(row[1], row[3]) for row in table.rows] == [("b", "c")]
+    assert table.notes[-1] == "Not compared, since their result versions differ: a and b; a and c."
+    told = "Numbers that moved between versions of nasctl (RESULT_VERSION) stand side by side: 1 in a; 2 in b, c."
+    assert told in studies_table(versions, known).notes
+    assert told in table_1([replace(each, rnn=rnn) for each, rnn in zip(versions, "LRE", strict=True)], {}).notes
+    assert not any("RESULT_VERSION" in note for note in studies_table(versions[1:], known).notes)
+
+
 def test_studies_have_the_interval_of_their_test_score(systems: list[Result]) -> None:
     known = scatters(systems, resamples=1000)
     table = studies_table([*systems, replace(systems[0], name="lost", predictions=None)], known)

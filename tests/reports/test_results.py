@@ -7,11 +7,13 @@ import pytest
 from records import LABELS, entry, record, write_predictions
 
 from nasctl.reports.cells import ChosenCell
-from nasctl.reports.results import Result, best_trial, read_results
+from nasctl.reports.results import Result, best_trial, read_results, scores_by_cell
 from nasctl.tracking.memory import MemoryTracker
 from nasctl.tracking.records import flat_metrics
 from nasctl.tracking.store import MlflowTracker
 from nasctl.tracking.totals import add_up
+from nasctl.tuning.outcomes import study_ended
+from nasctl.tuning.trials import Best
 
 STUDY = "sick-glove-blm-L"
 
@@ -21,6 +23,12 @@ def read(tags: dict[str, str], **changes: object) -> Result:
     tracker.log_run("r", entry(0, 0.7, {**tags}, **changes), ())
     (result,) = read_results(tracker)
     return result
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path, mlflow_database: Path) -> MlflowTracker:
+    shutil.copyfile(mlflow_database, tmp_path / "mlflow.db")
+    return MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", "nasctl")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,10 @@ def test_the_papers_letters(tags: dict[str, str], letters: str, found_on: str) -
 def test_the_number_of_classes_is_that_of_the_record() -> None:
     assert read({}, test=0.7, metric="f1", counts={"classes": 3}).classes == 3
     assert read({}, test=0.7, metric="f1").classes == 0  # as before it was written down
+
+
+def test_the_version_of_a_result_is_that_of_the_record() -> None:
+    assert read({}, result_version=3).result_version == "3"
 
 
 def test_the_cell_is_that_of_the_layer_with_the_c() -> None:
@@ -102,26 +114,72 @@ def test_an_ended_study_is_told_by_what_was_logged_with_it() -> None:
     assert (result.state, result.trials, result.dev, result.test) == ("running", 4, 0.85, None)
 
 
-def test_of_single_runs_the_newest_that_ended_well_counts() -> None:
+@pytest.mark.parametrize("state", ["interrupted", "failed"])
+def test_a_study_that_was_extended_and_stopped_is_told_by_its_trials(state: str) -> None:
+    tracker, anew = MemoryTracker(), MemoryTracker()
+    study = tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(0, 0.8))
+    first = record(0.8, test=0.77, role="final")
+    tracker.end_study(study, "finished", *study_ended(add_up(tracker.runs("trial")), Best(0, 0.8), first), [])
+    tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(1, 0.9))
+    tracker.end_study(study, state, add_up(tracker.runs("trial")).metrics(), {}, [])
+    (result,) = read_results(tracker)
+    assert (result.state, result.trials, result.dev, result.test) == (state, 2, 0.9, None)
+    assert result.hyperparameters["seed"] == "1"
+
+    study = anew.begin_study(STUDY, LABELS, "")  # as `sync --rebuild` logs it
+    for number, value in enumerate((0.8, 0.9)):
+        anew.log_trial(study, STUDY, entry(number, value))
+    anew.end_study(study, state, *study_ended(add_up(anew.runs("trial")), Best(1, 0.9), None), [])
+    assert read_results(anew) == (result,)
+
+
+def test_what_the_store_has_begun_to_write_is_not_there_yet(
+    mlflow: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is made in its last state, and has its numbers a moment later, if nobody is killed in between."""
+    monkeypatch.setattr(mlflow, "_log", lambda *_: None)
+    mlflow.log_run("r", entry(0, 0.8, test=0.7), ())
+    searched = {**LABELS, "nasctl.cell": "searched", "nasctl.layers": "C"}
+    study = mlflow.begin_study(STUDY, searched, "")
+    cell = {"code": "enas-24", "digest": "4d0ebb24fed4"}
+    mlflow.log_trial(study, STUDY, entry(0, 0.8, searched, cells=(cell,)))
+    assert [run.state for run in mlflow.runs("run")] == [run.state for run in mlflow.runs("trial")] == ["finished"]
+    assert read_results(mlflow) == ()
+    assert scores_by_cell(mlflow, LABELS, "pearson") == {}
+
+
+def test_of_a_single_run_the_newest_that_ended_well_counts() -> None:
     tracker = MemoryTracker()
     tracker.log_run("sick", entry(0, 0.7, seconds={"train": 50.0}, test=0.6), ())
-    tracker.log_run("sick", entry(0, 0.8, seconds={"train": 10.0}, test=0.7, digest="another"), ())
+    tracker.log_run("sick", entry(0, 0.8, seconds={"train": 10.0}, test=0.7, role="final"), ())
     tracker.log_run("sick", entry(0, 0.9, seconds={"train": 1.0}, state="failed"), ())
     (result,) = read_results(tracker)
     assert (result.kind, result.name, result.trials, result.dev, result.test) == ("run", "sick", 1, 0.8, 0.7)
     assert read_results(tracker, kinds=("study",)) == ()
 
 
-def test_predictions_come_back_through_mlflow(tmp_path: Path, mlflow_database: Path) -> None:
-    shutil.copyfile(mlflow_database, tmp_path / "mlflow.db")
-    tracker = MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", "nasctl")
+def test_single_runs_that_share_a_name_are_told_by_their_digests() -> None:
+    tracker = MemoryTracker()
+    for digest, value in (("aaaa", 0.7), ("bbbb", 0.8)):
+        tracker.log_run("sick", entry(0, value, digest=digest), ())
+    tracker.log_run("mrpc", entry(0, 0.6, digest="aaaa"), ())
+    assert {result.name: result.dev for result in read_results(tracker)} == {
+        "mrpc": 0.6,
+        "sick-aaaa": 0.7,
+        "sick-bbbb": 0.8,
+    }
+
+
+def test_predictions_come_back_through_mlflow(tmp_path: Path, mlflow: MlflowTracker) -> None:
     written = write_predictions(tmp_path / "predictions.jsonl", [1.0, 2.0], [1.5, 2.0])
-    study = tracker.begin_study(STUDY, LABELS, "")
-    tracker.log_trial(study, STUDY, entry(0, 0.9))
-    (running,) = read_results(tracker)
+    study = mlflow.begin_study(STUDY, LABELS, "")
+    mlflow.log_trial(study, STUDY, entry(0, 0.9))
+    (running,) = read_results(mlflow)
     assert running.predictions is None
-    tracker.end_study(study, "finished", flat_metrics(record(0.9, test=0.8)), {"nasctl.best_trial": "0"}, [written])
-    (result,) = read_results(tracker)
+    mlflow.end_study(study, "finished", flat_metrics(record(0.9, test=0.8)), {"nasctl.best_trial": "0"}, [written])
+    (result,) = read_results(mlflow)
     assert result.test == 0.8
     assert result.predictions is not None
     assert result.predictions.read_text() == written.read_text()

@@ -161,6 +161,13 @@ def test_resamples_that_tie_with_the_estimate_are_no_bias() -> None:
     assert interval(symmetric, level=0.6) == interval(symmetric, "percentile", level=0.6) == Interval(0.5, 0.4, 0.6)
 
 
+@pytest.mark.parametrize("towards", [0.0, 1.0])
+def test_ties_that_rounding_has_parted_are_ties(towards: float) -> None:
+    resamples = np.repeat([0.3, 0.4, np.nextafter(0.5, towards), 0.6, 0.7], [10, 20, 40, 20, 10])
+    parted = Resampled(0.5, resamples, np.array([0.4, 0.5, 0.6]))
+    assert interval(parted, level=0.6) == Interval(0.5, 0.4, 0.6)
+
+
 def test_what_cannot_be_corrected_is_the_percentile_interval() -> None:
     constant = predictions(np.arange(20.0), np.ones(20))
     assert interval(resample(constant, "pearson", resamples=50)) == Interval(0.0, 0.0, 0.0)
@@ -261,6 +268,13 @@ def test_the_difference_of_means_covers_the_truth() -> None:
         assert bounds.estimate == pytest.approx(first.mean() - second.mean())
         held += bounds.low <= 0.5 <= bounds.high
     assert 178 <= held <= 199
+
+
+@pytest.mark.parametrize("constant", [100 * 279 / 408, 68.4, 0.1])
+def test_samples_of_one_value_are_alike_whatever_their_sizes(constant: float) -> None:
+    for rows in (8, 50, 97):
+        bounds = interval(resample_means(np.full(100, constant), np.full(rows, constant), resamples=100))
+        assert bounds == Interval(0.0, 0.0, 0.0)
 
 
 def test_each_row_of_either_sample_is_left_out_once() -> None:

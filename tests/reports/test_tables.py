@@ -27,6 +27,7 @@ WIDE = {
     "variational_dropout_2": 0.4,
 }
 
+PAPER = "paper/blm-glove-lstm"
 
 ENAS_24 = {"code": "enas-24", "digest": "4d0ebb24fed4"}
 CODE = "tanh-0-relu-1-sigmoid-0-tanh-2-identity-4-relu"
@@ -62,8 +63,8 @@ def study(
 @pytest.fixture
 def store() -> MemoryTracker:
     tracker = MemoryTracker()
-    study(tracker, "sick-glove-blm-L", 12, 0.8612, 0.8451)
-    study(tracker, "sick-glove-blm-L-paper", 24, 0.8598, 0.8402, sweep="paper")
+    study(tracker, "sick-glove-blm-L", 12, 0.8612, 0.8451, sweep=PAPER)
+    study(tracker, "sick-glove-blm-L-paper", 24, 0.8598, 0.8402, sweep=PAPER)
     study(tracker, "stsb-glove-blm-L", 3, 0.79, 0.701, dataset="stsb", vectors="glove.100d.top10k-quantised.txt")
     study(tracker, "mrpc-glove-esim-LL", 2, 0.78, None, dataset="mrpc", model="esim", layers="LL", metric="accuracy")
     mixed = {"model": "esim", "layers": "CL"}
@@ -188,7 +189,7 @@ def test_a_single_run_is_the_best_of_those_by_the_same_metric(store: MemoryTrack
 
 
 def test_studies_with_as_many_trials_are_not_said_to_have_fewer(store: MemoryTracker) -> None:
-    study(store, "sick-glove-blm-L-again", 24, 0.8, 0.7)
+    study(store, "sick-glove-blm-L-again", 24, 0.8, 0.7, sweep=PAPER)
     run = entry(0, 0.865, {**LABELS, "nasctl.letters": "R", "nasctl.vectors": "840B.txt"}, test=0.8, cells=(ENAS_24,))
     store.log_run("another", run, ())
     (table,) = build_tables(["1"], store)
@@ -275,6 +276,62 @@ def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
     assert {drawing.name: drawing.graph for drawing in six.drawings} == {
         f"cell-{cell['digest']}": cell_called(cell["code"]).graph for cell in (ENAS_24, DRAWN, GRU)
     }
+    assert "Not at their end: sick-glove-esim-RL (running)." in six.notes
+
+
+def test_what_the_time_of_a_study_is_made_of_is_said(store: MemoryTracker) -> None:
+    (before,) = [row[13] for row in build_tables(["studies"], store)[0].rows if row[0] == "sick-glove-blm-T"]
+    id_ = store.begin_study("sick-glove-blm-T", {}, "")
+    for number, state in enumerate(("diverged", "pruned", "finished"), 2):
+        told = {"nasctl.duplicate_of": "another 0"} if state == "finished" else {}
+        store.log_trial(id_, "sick-glove-blm-T", entry(number, -1.0, told, state=state, seconds={"train": 1.0}))
+    failed = entry(5, -1.0, state="failed", seconds={})  # as a trial whose attempts came to nothing
+    store.log_trial(id_, "sick-glove-blm-T", failed)
+    totals = add_up(store.runs("trial", {"nasctl.study": "sick-glove-blm-T"})).metrics()
+    store.end_study(id_, "finished", flat_metrics(record(test=0.8, seconds={"evaluate": 99.0})) | totals, {}, [])
+    studies, one = build_tables(["studies", "1"], store)
+    assert [row[13] for row in studies.rows if row[0] == "sick-glove-blm-T"] == [before + 2.0]
+    for table in (studies, one):
+        (note,) = [note for note in table.notes if note.startswith("Time: ")]
+        assert "its trials (finished, diverged or pruned), over all workers together" in note
+    assert not any(note.startswith("Time: ") for note in build_tables(["runs"], store)[0].notes)
+
+
+def test_another_search_space_has_rows_of_its_own() -> None:
+    tracker = MemoryTracker()
+    study(tracker, "small-one", 6, 0.8, 0.79)
+    study(tracker, "whole", 5, 0.86, 0.84, sweep=PAPER)
+    study(tracker, "small-two", 4, 0.79, 0.78, dataset="stsb")
+    free = {"sweep": "paper/blm-bert-cells", "embedding": "bert", "cell": "random", "layers": "C"}
+    for number, limits in enumerate(("paper", "none")):
+        study(tracker, f"limits-{limits}", 2 + number, 0.85, 0.83, cells=(ENAS_24,), limits=limits, **free)
+    one, two, five = build_tables(["1", "2", "5"], tracker)
+    assert [row[4] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")] == [5, 6]
+    assert [row[5] for row in two.rows if row[2:5] == ("R", "random", "sick") and row[5]] == [3, 2]
+    others = "paper/blm-bert-cells with limits=none in limits-none (3)"
+    note = "Another search space than the paper's, with so many trials: "
+    assert f"{note}{others}; small in small-one (6), small-two (4)." in one.notes
+    assert f"{note}{others}; small in small-one (6), small-two (4)." in five.notes
+    assert f"{note}{others}." in two.notes
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_study_whose_trials_all_diverged_has_no_score_and_no_winner(*, over: bool) -> None:
+    tracker = MemoryTracker()
+    labels = {**LABELS, "nasctl.cell": "random", "nasctl.layers": "C", "nasctl.letters": "R"}
+    id_ = tracker.begin_study("lost", labels, "")
+    for number in range(2):  # its last good epoch had a score
+        lost = entry(number, -1.0, labels, state="diverged", dev={"pearson": 0.71}, cells=(ENAS_24,))
+        tracker.log_trial(id_, "lost", lost)
+    if over:
+        tracker.end_study(id_, "finished", add_up(tracker.runs("trial")).metrics(), {}, [])
+    one, two, five, six, studies = build_tables(["1", "2", "5", "6", "studies"], tracker)
+    assert [row[4:9] for row in one.rows if (row[0], row[3]) == ("sick", "R")] == [(2, None, 87.6, None, 84.7)]
+    assert "ours" not in [row[4] for row in five.rows]
+    assert (len(six.rows), six.drawings) == (26, ())
+    assert [(row[6], *row[8:13]) for row in studies.rows] == [(None, 2, None, None, None, None)]
+    for table in (one, two, five, six, studies):
+        assert "Every trial diverged, none has a score: lost." in table.notes
 
 
 def test_single_runs_have_their_own_table(store: MemoryTracker) -> None:
