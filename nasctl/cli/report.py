@@ -69,7 +69,7 @@ def report(tables: tuple[str, ...], conf_dirs: tuple[str, ...], shape: str, out:
         if path is not None and not path.exists():
             raise MachineError(f"no runs in {stores.root} yet", "`nasctl train` or `nasctl baseline` makes some")
         tracker = open_tracker(stores)
-        built = build_tables(names or _with_results(tracker), tracker)
+        built = build_tables(names or _with_results(tracker), tracker, stores.root)
     if out is None:
         _print(built, shape)
     else:

@@ -38,11 +38,13 @@ class Scatter:
 
 
 def scatters(results: Iterable[Result], *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[Result, Scatter]:
-    """The scatter of every result that left test predictions; about a second for 5,000 rows."""
+    """The scatter of every result that left test predictions, of two rows at least; about a second for 5,000 rows."""
     found = {}
     for result in results:
         if result.predictions is not None and result.test is not None and result.metric in STATISTICS:
             predictions = read_predictions(result.predictions)
+            if len(predictions.row_ids) < 2:
+                continue
             drawn = resample(predictions, result.metric, classes=result.classes, resamples=resamples, seed=seed)
             found[result] = Scatter(predictions, drawn)
     return found
@@ -53,7 +55,7 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
     rows: list[tuple[Cell, ...]] = []
     left_out: dict[str, list[str]] = {}
     for first, second in combinations([result for result in results if result in known], 2):
-        if (first.dataset, first.metric) != (second.dataset, second.metric):
+        if first.dataset != second.dataset:
             continue
         if unlike := _unlike(first, second, known):
             left_out.setdefault(unlike, []).append(f"{first.name} and {second.name}")
@@ -78,7 +80,7 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
         "They know nothing of other seeds: two trainings of one setting differ, too.",
     ]
     if not rows:
-        notes = ["No two results can be compared: that takes one data set, and predictions of the same test rows."]
+        notes = ["No two results can be compared: that takes one data set, one metric and the same test rows."]
     if len(rows) > 1:
         notes.append(f"{len(rows)} comparisons: of pairs that are alike, about one in twenty would seem different.")
     notes += [f"Not compared, since their {what} differ: {'; '.join(pairs)}." for what, pairs in left_out.items()]
@@ -99,6 +101,8 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
 
 def _unlike(first: Result, second: Result, known: Mapping[Result, Scatter]) -> str:
     """What makes the test scores of two systems on one data set no pair; "" for a pair."""
+    if first.metric != second.metric:
+        return "metrics"
     if first.result_version != second.result_version:
         return "result versions"
     return "" if known[first].same_rows(known[second]) else "test rows"

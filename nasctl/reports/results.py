@@ -11,8 +11,10 @@ from nasctl.data.metrics import METRICS
 from nasctl.experiments.layers import paper_letters
 from nasctl.reports.cells import ChosenCell, chosen_cell
 from nasctl.tracking import tags as tag
+from nasctl.tracking.kept import PREDICTIONS, STUDIES
 from nasctl.tracking.records import FINAL_STATES, StoredRun, Tracker
 from nasctl.tracking.totals import add_up, read_back
+from nasctl.tracking.trained import folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +75,42 @@ class Result:
         return None if value is None else round(value * self.scale, 9)
 
 
-def read_results(tracker: Tracker, kinds: Collection[str] = ("study", "run")) -> tuple[Result, ...]:
-    """Every study that has a trial, then every single run that ended well, each sorted by name."""
+def read_results(
+    tracker: Tracker, kinds: Collection[str] = ("study", "run"), root: Path | None = None
+) -> tuple[Result, ...]:
+    """Every study that has a trial, then every single run that ended well, each sorted by name.
+
+    Predictions that the tracker has out of reach, as a server, are looked for in the store's folder, `root`.
+    """
     found: dict[tuple[int, str], Result] = {}
-    searched = _searched(tracker)
+    beside = _Beside(_searched(tracker), root)
     if "study" in kinds:
         for study in tracker.runs("study"):
-            result = _study(tracker, study, searched)
+            result = _study(tracker, study, beside)
             if result is not None:
                 found.setdefault((0, result.name), result)
     if "run" in kinds:
         for name, run in _single_runs(tracker).items():
-            found[1, name] = replace(_result(run, run, 1, run.metrics["seconds"], searched), name=name)
+            found[1, name] = replace(_result(run, run, 1, run.metrics["seconds"], beside), name=name)
     return tuple(result for _, result in sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What results take from elsewhere: search -> its seconds, and the store's folder, if that may be looked at."""
+
+    searched: Mapping[str, float]
+    root: Path | None
+
+    def predictions(self, run: StoredRun) -> Path | None:
+        """The file of its predictions: the tracker's, or the store's where that is out of reach."""
+        folders = [run.artifacts] if run.artifacts else []
+        if self.root is not None and run.kind == "study":
+            folders.append(self.root / STUDIES / run.study)
+        elif self.root is not None:
+            folders.append(folder_of(self.root, run.tags.get(tag.NAME, run.id), run.tags.get(tag.DIGEST, "")))
+        files = (folder / PREDICTIONS for folder in folders)
+        return next((file for file in files if file.is_file()), None)
 
 
 def _single_runs(tracker: Tracker) -> Mapping[str, StoredRun]:
@@ -106,18 +131,18 @@ def _searched(tracker: Tracker) -> Mapping[str, float]:
     return {run.tags[tag.NAME]: run.metrics["seconds"] for run in tracker.runs("search") if "seconds" in run.metrics}
 
 
-def _study(tracker: Tracker, study: StoredRun, searched: Mapping[str, float]) -> Result | None:
+def _study(tracker: Tracker, study: StoredRun, beside: _Beside) -> Result | None:
     """The result of a study; unless it is finished, by what its trials say so far."""
     totals, best = read_back(study), study.tags.get(tag.BEST_TRIAL)
     if study.state == "finished" and totals is not None and best is not None:
         chosen = next(iter(tracker.runs("trial", {tag.STUDY: study.study, tag.TRIAL: best})), None)
-        return _result(study, chosen or study, totals.trials, totals.seconds, searched)
+        return _result(study, chosen or study, totals.trials, totals.seconds, beside)
     trials = list(tracker.runs("trial", {tag.STUDY: study.study}))
     chosen = best_trial(trials)
     if chosen is None:
         return None
     totals = add_up(trials)
-    return _result(study, chosen, totals.trials, totals.seconds, searched)
+    return _result(study, chosen, totals.trials, totals.seconds, beside)
 
 
 def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
@@ -146,13 +171,12 @@ def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> 
     return found
 
 
-def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, searched: Mapping[str, float]) -> Result:
+def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, beside: _Beside) -> Result:
     metric = best.tags.get(tag.METRIC, run.tags.get(tag.METRIC, ""))
     # Then the run itself holds what the final evaluation gave; an extended study may hold that of an earlier end.
     ended = f"test/{metric}" in run.metrics and run.state == "finished"
     diverged = best.state == "diverged"  # its `dev` is then that of its last good epoch, and no value of its own
     numbers = {} if diverged else run.metrics if ended else best.metrics
-    file = run.artifacts / "predictions.jsonl" if run.artifacts else None
     source, layers, dataset = (run.tags.get(key, "") for key in (tag.CELL, tag.LAYERS, tag.DATASET))
     rnn = run.tags.get(tag.LETTERS) or paper_letters(source, layers)
     return Result(
@@ -174,8 +198,8 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, search
         seconds=seconds,
         parameters=int(numbers["parameters"]) if "parameters" in numbers else None,
         hyperparameters={} if diverged else best.params,
-        predictions=file if file is not None and file.is_file() else None,
-        search_seconds=searched.get(run.tags.get(tag.FOUND_BY, "")),
+        predictions=beside.predictions(run),
+        search_seconds=beside.searched.get(run.tags.get(tag.FOUND_BY, "")),
         classes=int(numbers.get("counts/classes", 0)),
         diverged=diverged,
         sweep=run.tags.get(tag.SWEEP, ""),

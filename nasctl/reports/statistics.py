@@ -46,7 +46,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A metric and how it scatters: its value, its value in every resample [B], and with each row left out [n]."""
+    """A metric and how it scatters: its value, its value in every resample [B], and with each row left out [n].
+
+    A single row cannot be left out: `jackknife` is empty then.
+    """
 
     estimate: float
     resamples: Array
@@ -126,7 +129,7 @@ def resample_rows(
         for start in range(0, resamples, chunk)
     ]
     left_out = []
-    for start in range(0, rows if jackknife else 0, chunk):
+    for start in range(0, rows if jackknife and rows > 1 else 0, chunk):
         weights = np.ones((min(chunk, rows - start), rows))
         np.fill_diagonal(weights[:, start:], 0.0)
         left_out.append(statistic(weights))

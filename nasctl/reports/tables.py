@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 from nasctl.errors import UsageError, nearest
@@ -22,13 +23,21 @@ Scatters = Mapping[Result, Scatter]
 
 
 def build_tables(
-    names: Sequence[str], tracker: Tracker, *, resamples: int = RESAMPLES, seed: int = SEED
+    names: Sequence[str],
+    tracker: Tracker,
+    root: Path | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
 ) -> tuple[Table, ...]:
-    """The named tables from what the tracker holds; UsageError for a name that `TABLES` does not have."""
+    """The named tables from what the tracker holds, and predictions from the store's folder, `root`, where it has none.
+
+    Raises UsageError for a name that `TABLES` does not have.
+    """
     for name in names:
         if name not in TABLES:
             raise UsageError(f"there is no table {name!r}", nearest(name, TABLES))
-    results = read_results(tracker)
+    results = read_results(tracker, root=root)
     needs = any(name in NEED_PREDICTIONS for name in names)
     known = scatters(results, resamples=resamples, seed=seed) if needs else {}
     return tuple(TABLES[name](results, known) for name in names)

@@ -17,7 +17,9 @@ from nasctl.files import write_atomically
 from nasctl.tracking import tags as tag
 from nasctl.tracking.records import ENTRY, Tracker, TrialEntry
 
-RECORD = "record.json"
+RECORD, PREDICTIONS = "record.json", "predictions.jsonl"
+STUDIES = "studies"
+"""Where studies lie in the folder; what else is there is for `tuning.folders` to say."""
 
 
 @dataclass(frozen=True)

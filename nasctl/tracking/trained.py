@@ -18,7 +18,7 @@ FOLDER = "trained"
 
 def keep(root: Path, name: str, entry: TrialEntry, files: Sequence[Path]) -> KeptRun:
     """Keep a run whose `files` are moved to its folder; one that was kept before, and ended alike, stays what it is."""
-    folder = root / FOLDER / f"{name}-{entry.record.digest}"
+    folder = folder_of(root, name, entry.record.digest)
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder.parent):
         before = _entry(folder)
@@ -28,6 +28,11 @@ def keep(root: Path, name: str, entry: TrialEntry, files: Sequence[Path]) -> Kep
             write_record(folder, entry)
             before = entry
     return _run(folder, before)
+
+
+def folder_of(root: Path, name: str, digest: str) -> Path:
+    """Where a run is kept."""
+    return root / FOLDER / f"{name}-{digest}"
 
 
 def kept(root: Path) -> Sequence[KeptRun]:

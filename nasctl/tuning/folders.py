@@ -27,6 +27,7 @@ import psutil
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.files import file_sha256, write_atomically
 from nasctl.tracking import found
+from nasctl.tracking.kept import PREDICTIONS, STUDIES
 
 SPARE_BYTES = 200 * 1000 * 1000
 """What must stay free on the disk beside the estimate."""
@@ -42,7 +43,7 @@ CHECKPOINT, COMMAND, IDENTITY, LABELS = "best.safetensors", "command.json", "ide
 
 Kind = Literal["study", "search"]
 
-FOLDERS: Mapping[Kind, str] = MappingProxyType({"study": "studies", "search": found.FOLDER})
+FOLDERS: Mapping[Kind, str] = MappingProxyType({"study": STUDIES, "search": found.FOLDER})
 """Where each kind lives below the store. A name is given once, whatever the kind."""
 
 
@@ -103,7 +104,7 @@ class DrivenFolder:
     @property
     def predictions(self) -> Path:
         """The final evaluation's predictions."""
-        return self.path / "predictions.jsonl"
+        return self.path / PREDICTIONS
 
     @property
     def config(self) -> Path:

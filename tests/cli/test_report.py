@@ -65,3 +65,12 @@ def test_a_study_of_drawn_cells_is_reported(nasctl, studies, tmp_path, monkeypat
     read = nasctl("report", "6").stdout
     assert "mermaid" not in read
     assert "    v6 = blend(sigmoid(linear(x, h1, +)), sigmoid(linear(x, h1, +)), h1)" in read.splitlines()
+
+
+def test_predictions_that_a_server_keeps_are_read_from_the_store(nasctl, store, studies):
+    told = nasctl("report", "compare").stdout
+    shutil.rmtree(store / "artifacts")
+    for letter in "LR":
+        (store / "studies").mkdir(exist_ok=True)
+        (store / letter).rename(store / "studies" / f"sick-glove-blm-{letter}")
+    assert nasctl("report", "compare").stdout == told

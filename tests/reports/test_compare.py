@@ -88,6 +88,17 @@ def test_what_answered_other_questions_is_not_compared(systems: list[Result], tm
     table = compare_table(everything, scatters(everything, resamples=50))
     assert table.rows == ()
     assert table.notes[-1] == "Not compared, since their test rows differ: a and d."
+    by_rank = [replace(each, metric="spearman") for each in systems[:1]] + systems[1:]
+    table = compare_table(by_rank, scatters(by_rank, resamples=50))
+    assert [(row[1], row[3]) for row in table.rows] == [("b", "c")]
+    assert table.notes[-1] == "Not compared, since their metrics differ: a and b; a and c."
+
+
+def test_one_test_row_has_no_interval(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "predictions.jsonl", [1.0], [1.0])
+    one = result("a", path, 1.0, metric="accuracy", classes=2)
+    (row,) = studies_table([one], scatters([one], resamples=50)).rows
+    assert row[10:12] == (100.0, None)
 
 
 def test_results_of_other_versions_are_not_compared(systems: list[Result]) -> None:

@@ -185,6 +185,19 @@ def test_predictions_come_back_through_mlflow(tmp_path: Path, mlflow: MlflowTrac
     assert result.predictions.read_text() == written.read_text()
 
 
+def test_predictions_that_the_tracker_cannot_reach_lie_in_the_stores_folder(tmp_path: Path) -> None:
+    tracker = MemoryTracker()  # as a server that keeps the files
+    study = tracker.begin_study(STUDY, LABELS, "")
+    tracker.log_trial(study, STUDY, entry(0, 0.9))
+    tracker.end_study(study, "finished", flat_metrics(record(0.9, test=0.8)), {"nasctl.best_trial": "0"}, [])
+    tracker.log_run("sick", entry(0, 0.8, digest="aaaa", test=0.7), ())
+    assert [result.predictions for result in read_results(tracker, root=tmp_path)] == [None, None]
+    folders = [tmp_path / "studies" / STUDY, tmp_path / "trained" / "sick-aaaa"]
+    written = [write_predictions(folder / "predictions.jsonl", [1.0], [1.5]) for folder in folders]
+    assert [result.predictions for result in read_results(tracker, root=tmp_path)] == written
+    assert [result.predictions for result in read_results(tracker)] == [None, None]
+
+
 def test_a_study_of_a_pool_knows_what_finding_it_took() -> None:
     tracker = MemoryTracker()
     tracker.log_run("found", entry(0, role="search", seconds={"search": 40.0, "judge": 2.0}), ())

@@ -109,6 +109,13 @@ def test_intervals_agree_with_scipy(metric: str, method: str) -> None:
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.12 * width)
 
 
+@pytest.mark.parametrize("metric", sorted(STATISTICS))
+def test_one_row_cannot_be_left_out(metric: str) -> None:
+    found = resample(predictions(np.ones(1), np.ones(1)), metric, resamples=5)
+    assert len(found.jackknife) == 0
+    assert interval(found) == Interval(found.estimate, found.estimate, found.estimate)
+
+
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     """200 samples of a known correlation: 95 % of the intervals hold it, give or take three deviations."""
     truth = 1 / np.sqrt(1.0 + 0.5**2)
