@@ -164,6 +164,7 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["study.name=a/b"], "study.name=a/b: expected letters and digits", ""),
     (["embedding=glove", "study.space.hidden.kind=chioce"], "kind=chioce: expected choice, float or int", ""),
     (["embedding=glove", "study.space.hidden.choices=[]"], "expected at least one entry", ""),
+    (["sampler=tpe_paper", "sampler.group=true"], "sampler: group=true needs multivariate=true", ""),
     # grammar
     (["sick"], "sick: not an override", "did you mean dataset=sick?"),
     (["demo"], "demo: not an override", "did you mean dataset=demo or search=demo or sweep=demo?"),

@@ -115,6 +115,7 @@ def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Resul
 
     prepared = []
     for settings in every:
+        _device(settings.device)
         stores, cells = stores_of(settings), _one_cell(settings)
         check_room(stores.root, run_bytes(settings, cells))
         prepared.append((settings, stores, cells, resolved(settings, cells, stores)))
@@ -126,6 +127,16 @@ def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Resul
             trackers[stores.tracking] = open_tracker(stores)
         labelled = replace(found, labels={**found.labels, **labels})
         yield _train(settings, stores, cells, labelled, trackers[stores.tracking])
+
+
+def _device(asked: str) -> str:
+    """Where a run trains: "auto" is a GPU, if torch can use one. Raises MachineError if "cuda" and it cannot."""
+    import torch  # noqa: PLC0415 - --help need not pay for it
+
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def _one_cell(settings: Settings) -> Cells:
@@ -158,8 +169,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
     from nasctl.workers.jobs import RESUME  # noqa: PLC0415 - as above
 
     torch.set_num_threads(THREADS)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    workplace = runs.Workplace(stores.cache, device, THREADS, copies=1)
+    workplace = runs.Workplace(stores.cache, _device(settings.device), THREADS, copies=1)
     spec = resolved.run
     name = run_name(resolved.labels, spec.training.seed)
     scratch = stores.scratch(run_digest(spec))

@@ -108,6 +108,18 @@ def test_dry_run_touches_nothing(nasctl, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_prepared(nasctl, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = nasctl("train", *TINY, "device=cuda")
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "nasctl: device=cuda was asked for, and there is no GPU to be seen; device=cpu, or nasctl doctor\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_little_disk_is_code_4(nasctl, tmp_path, monkeypatch):
     import shutil
 
