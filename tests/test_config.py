@@ -161,6 +161,8 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["training.dropout=[1.3]"], "expected a number less than 1 for training.dropout[0]", ""),
     (["training.learning_rate=nan"], "expected a finite number", ""),
     (["store.root=2024"], "expected a text", "'store.root=\"2024\"'"),
+    (["store.url="], "store.url=: expected a text that is not empty", ""),
+    (["store.root="], "store.root=: expected a text that is not empty", ""),
     (["study.name=a/b"], "study.name=a/b: expected letters and digits", ""),
     (["embedding=glove", "study.space.hidden.kind=chioce"], "kind=chioce: expected choice, float or int", ""),
     (["embedding=glove", "study.space.hidden.choices=[]"], "expected at least one entry", ""),
@@ -255,9 +257,10 @@ def test_multirun_reads_ranges_and_quoted_commas():
     assert expand([]) == [[]]
 
 
-def test_multirun_refuses_intervals():
-    with pytest.raises(UsageError, match="lists, not intervals"):
-        expand(["training.learning_rate=interval(0,1)"])
+def test_multirun_refuses_intervals_and_patterns():
+    for asked in ("training.learning_rate=interval(0,1)", "dataset=glob(demo*)"):
+        with pytest.raises(UsageError, match="-m takes lists, not intervals or patterns"):
+            expand([asked])
 
 
 # --- the user's own groups --------------------------------------------------------------------------------------------
@@ -302,6 +305,23 @@ def test_mistakes_in_own_groups_are_named(tmp_path, group, text, message, hint):
 def test_an_own_file_may_not_hide_a_shipped_one(tmp_path):
     with pytest.raises(UsageError, match="nasctl has a training=paper already"):
         compose([], [own_group(tmp_path, "training", "paper", "epochs: 1\n")])
+
+
+def test_two_own_folders_may_not_hide_each_others_files(tmp_path):
+    one, other = (own_group(tmp_path / name, "training", "mine", "defaults: [paper]\n") for name in ("one", "other"))
+    assert compose(["training=mine"], [one, one]).training.epochs == 75
+    with pytest.raises(UsageError, match=f"--conf {other}: {one} has a training=mine already"):
+        compose(["training=mine"], [one, other])
+
+
+def test_an_own_folder_has_groups_and_no_config(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 3\n")
+    with pytest.raises(UsageError, match="nasctl has a config.yaml already"):
+        compose([], [tmp_path])
+
+
+def test_all_candidates_of_a_search_are_drawn():
+    assert compose(["search=random_ws", "search.strategy.candidates=5000"]).search.found.max_draws == 5000
 
 
 def test_an_own_folder_must_be_there(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from nasctl.config.groups import options
-from nasctl.errors import NasctlError
+from nasctl.errors import NasctlError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.config.composition import Composition
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OverrideType",
+    "check_read",
     "composed",
     "compositions",
     "settings_flags",
@@ -84,6 +85,14 @@ def compositions(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, mult
     folders = tuple(map(Path, conf_dirs))
     every = expand(overrides, folders) if multirun else [list(overrides)]
     return [composition(each, folders) for each in every]
+
+
+def check_read(overrides: tuple[str, ...], command: str, unread: Mapping[str, str]) -> None:
+    """Raises UsageError for an override below a key that the command does not read; `unread` has a hint for each."""
+    for text in overrides:
+        key = text.partition("=")[0].partition(".")[0]
+        if key in unread:
+            raise UsageError(f"{text}: nasctl {command} does not read {key}", unread[key])
 
 
 def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ...]) -> Settings:

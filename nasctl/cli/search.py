@@ -15,7 +15,7 @@ import click
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.names import search_name
-from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
+from nasctl.cli.options import check_read, composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
@@ -41,6 +41,13 @@ nasctl search -m dataset=sick,mrpc embedding=glove model=blm,esim
 nasctl search search=random_ws           without a controller
 nasctl search search=random search.strategy.trials=50 workers=8
 """
+
+UNREAD = {
+    "trials": "search=random trains search.strategy.trials= cells",
+    "study": "search.name= names a search",
+    "sampler": "search= says how cells are drawn",
+    "pruner": "search.training.patience= ends a training early",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ def search(
     The hyperparameters are those of the best LSTM in the store, but for what search.training and the command line say.
     Afterwards `nasctl tune cell=searched` chooses from the pool. Ctrl-C stops cleanly, and the same command goes on.
     """
+    check_read(overrides, "search", UNREAD)
     every = compositions(overrides, conf_dirs, multirun=multirun)
     asked = [_asked(each, conf_dirs) for each in every]
     if cfg:

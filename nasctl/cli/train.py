@@ -18,7 +18,7 @@ import click
 
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.names import run_name
-from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
+from nasctl.cli.options import check_read, composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns, counted, duration
 from nasctl.errors import MachineError, StoppedError, UsageError
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from nasctl.tracking.store import MlflowTracker
 
 __all__ = ["train"]
+
+UNREAD = {
+    **dict.fromkeys(("trials", "study", "sampler", "pruner"), "nasctl baseline and nasctl tune do"),
+    "search": "nasctl search does",
+}
 
 THREADS = 1
 """As in a worker: equal settings give equal bits, whoever trains."""
@@ -70,6 +75,7 @@ def train(
 
     One line per epoch goes to stderr, the result to stdout. Overrides stand before what --paper sets.
     """
+    check_read(overrides, "train", UNREAD)
     labels: Mapping[str, str] = {}
     if paper is not None:
         from nasctl.cli.paper import paper_labels, paper_overrides  # noqa: PLC0415 - --help need not pay for it

@@ -41,11 +41,13 @@ def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
         override = _read(text, groups)
         if not override.is_sweep_override():
             alternatives.append([text])
-        elif override.is_discrete_sweep():
+        elif override.is_choice_sweep() or override.is_range_sweep():
             key = override.get_key_element()
             alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
-            raise UsageError(f"{text}: -m takes lists, not intervals", f"e.g. {override.get_key_element()}=1,2,3")
+            raise UsageError(
+                f"{text}: -m takes lists, not intervals or patterns", f"e.g. {override.get_key_element()}=A,B"
+            )
     return [list(combination) for combination in itertools.product(*alternatives)]
 
 

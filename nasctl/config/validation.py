@@ -23,6 +23,7 @@ _EXPECTED: Mapping[str, str] = {
     "finite_number": "a finite number",
     "float_type": "a number",
     "int_type": "a whole number",
+    "string_too_short": "a text that is not empty",
     "string_type": "a text",
     "too_short": "at least one entry",
     "tuple_type": "a list in brackets",

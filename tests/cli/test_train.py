@@ -214,6 +214,22 @@ def test_a_row_that_is_not_there_is_refused(nasctl):
     assert "did you mean blm/glove/L/sick" in result.stderr
 
 
+@pytest.mark.parametrize("group", ["training=quick", "sweep=small"])
+def test_a_row_and_a_group_of_hyperparameters_are_not_mixed(nasctl, group):
+    result = nasctl("train", "--paper", "blm/glove/L/sick", group, "--cfg")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"nasctl: {group}: --paper says the hyperparameters; single keys stand before")
+
+
+@pytest.mark.parametrize("unread", ["trials=3", "study.name=x", "sampler=random", "pruner=median", "search.name=x"])
+def test_what_only_a_study_or_a_search_reads_is_refused(nasctl, unread):
+    result = nasctl("train", unread, "--cfg")
+    assert result.exit_code == 2
+    assert (
+        f"{unread}: nasctl train does not read {unread.partition('=')[0].partition('.')[0]}; nasctl " in result.stderr
+    )
+
+
 @pytest.mark.parametrize("embedding", ["bert", "minilm"])
 def test_a_row_on_bert_takes_any_encoder(nasctl, embedding):
     said = () if embedding == "bert" else (f"embedding={embedding}",)
