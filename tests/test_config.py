@@ -316,7 +316,7 @@ def test_two_own_folders_may_not_hide_each_others_files(tmp_path):
 
 def test_an_own_folder_has_groups_and_no_config(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 3\n")
-    with pytest.raises(UsageError, match="nasctl has a config.yaml already"):
+    with pytest.raises(UsageError, match=r"its config[.]yaml is not read"):
         compose([], [tmp_path])
 
 

@@ -36,7 +36,7 @@ __all__ = ["run_again", "search"]
 EXAMPLES = """
 nasctl search dataset=sick embedding=glove model=blm
 nasctl search dataset=sick embedding=glove search.start=paper
-nasctl search search.start=training training.hidden=[64] training.epochs=8
+nasctl search search.start=training 'training.hidden=[64]' training.epochs=8
 nasctl search -m dataset=sick,mrpc embedding=glove model=blm,esim
 nasctl search search=random_ws           without a controller
 nasctl search search=random search.strategy.trials=50 workers=8

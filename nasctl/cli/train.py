@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import shutil
 import statistics
 import tempfile
@@ -48,7 +49,7 @@ STOPPING = b"stopping after this epoch; Ctrl-C again to stop at once\n"
 EXAMPLES = """
 nasctl train                             BiLSTM-Max on generated pairs
 nasctl train dataset=sick embedding=glove embedding.file=vectors.txt
-nasctl train cell=named cell.names=[enas-24]
+nasctl train cell=named 'cell.names=[enas-24]'
 nasctl train --paper esim/glove/EL/sick  as the paper's Tables 5 and 6 say
 nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
 nasctl train --paper blm/bert/L/sick embedding=minilm
@@ -151,10 +152,11 @@ def _one_cell(settings: Settings) -> Cells:
 
     cells = cells_asked(settings)
     if len(cells.names) > 1:
-        take = f"cell.files=[{settings.cell.files[0]}]" if settings.cell.name == "file" else ""
+        words = [f"cell.files=[{settings.cell.files[0]}]"] if settings.cell.name == "file" else []
+        take = shlex.join(words or ["cell=named", f"cell.names=[{cells.names[0]}]"])
         raise UsageError(
             f"a run has one cell, and the pool of cell={cells.source} has {len(cells.names)}; nasctl tune chooses",
-            f"take one: {take or f'cell=named cell.names=[{cells.names[0]}]'}",
+            f"take one: {take}",
         )
     return cells
 

@@ -56,7 +56,7 @@ def search_folders(conf_dirs: Sequence[Path] = ()) -> tuple[Path, ...]:
             raise UsageError(f"--conf {folder}: no such folder", "it holds groups, e.g. DIR/dataset/mine.yaml")
         if (folder / "config.yaml").is_file():
             raise UsageError(
-                f"--conf {folder}: nasctl has a config.yaml already", "groups, e.g. DIR/training/mine.yaml"
+                f"--conf {folder}: its config.yaml is not read", "it holds groups, e.g. DIR/training/mine.yaml"
             )
         for group, names in _options((folder,)).items():
             for name in names:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from nasctl.config.groups import Groups, group_of
@@ -39,15 +39,13 @@ def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
     alternatives = []
     for text in overrides:
         override = _read(text, groups)
+        key = override.get_key_element()
         if not override.is_sweep_override():
             alternatives.append([text])
-        elif override.is_choice_sweep() or override.is_range_sweep():
-            key = override.get_key_element()
+        elif override.is_discrete_sweep() and override.value_type != ValueType.GLOB_CHOICE_SWEEP:
             alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
-            raise UsageError(
-                f"{text}: -m takes lists, not intervals or patterns", f"e.g. {override.get_key_element()}=A,B"
-            )
+            raise UsageError(f"{text}: -m takes lists, not intervals or patterns", f"e.g. {key}=A,B")
     return [list(combination) for combination in itertools.product(*alternatives)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -93,7 +94,7 @@ def _told(
     if "literal_error" in kinds and isinstance(value, str):
         hint = did_you_mean(value, [word for error in errors for word in _expectations(error)])
     if "tuple_type" in kinds and isinstance(value, int | float | str):
-        hint = f"{key}=[{value}]"
+        hint = shlex.quote(f"{key}=[{value}]")
     if kinds == {"string_type"} and isinstance(value, int | float):
         hint = f"as a text: '{key}=\"{value}\"'"
     return UsageError(f"{asked}: expected {expected}{at}{where}", hint)

@@ -162,6 +162,13 @@ def test_dry_run_shows_the_plan_and_touches_nothing(nasctl, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_plan_has_no_more_trials_at_a_time_than_a_study_and_only_losses_that_fit(nasctl):
+    asked = ("dataset=demo-sick", "sweep=paper/table3", "study.space.hidden.choices=[8]", "trials=32", "workers=16")
+    plan = json.loads(nasctl("baseline", *asked, "device=cpu", "--dry-run", "--json").stdout)
+    assert plan["workers"] == 8
+    assert "loss: mae | mse" in plan["space"]
+
+
 def test_the_command_that_goes_on_is_the_one_that_was_given(nasctl, store, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "_run", lambda _, resume, *, as_json: asked.append(resume))

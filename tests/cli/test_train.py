@@ -194,9 +194,12 @@ def test_a_row_is_logged_under_its_own_letters(nasctl, store):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cell=random"], "the pool of cell=random has 10; nasctl tune chooses; take one: cell=named cell.names=[sigm"),
-        (["cell=named", "cell.names=[gru,rnn]"], "take one: cell=named cell.names=[gru]"),
-        (["cell=file", "cell.files=[a.txt,b.txt]"], "take one: cell.files=[a.txt]"),
+        (
+            ["cell=random"],
+            "the pool of cell=random has 10; nasctl tune chooses; take one: cell=named 'cell.names=[",
+        ),
+        (["cell=named", "cell.names=[gru,rnn]"], "take one: cell=named 'cell.names=[gru]'"),
+        (["cell=file", "cell.files=[a.txt,b.txt]"], "take one: 'cell.files=[a.txt]'"),
     ],
 )
 def test_a_run_has_one_cell(nasctl, tmp_path, arguments, message):
