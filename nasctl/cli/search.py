@@ -79,7 +79,14 @@ def search(
     """
     check_read(overrides, "search", UNREAD)
     every = compositions(overrides, conf_dirs, multirun=multirun)
-    asked = [_asked(each, conf_dirs) for each in every]
+    try:
+        asked = [_asked(each, conf_dirs) for each in every]
+    except UsageError as error:
+        if not cfg:
+            raise
+        show_configurations(every, as_json=as_json)
+        click.echo(f"nasctl: no search can begin so: {error}; {error.hint}", err=True)
+        return
     if cfg:
         show_configurations([composed for _, composed in asked], as_json=as_json)
         return

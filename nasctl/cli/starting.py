@@ -80,9 +80,11 @@ def _best(settings: Settings, stores: Stores) -> _Source:
     found = best_lstm(stores, wanted)
     if found is None:
         asked = " ".join(f"{name}={value}" for name, value in wanted.items())
+        sweep = "" if settings.study.trials else " sweep=demo"  # where the paper has none
         raise UsageError(
             f"no LSTM study of {asked} is in {stores.root}, whose best hyperparameters the search could take",
-            f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training",
+            f"nasctl baseline{sweep} with that dataset=, embedding= and model=, or search.start=paper (Table 5), "
+            "or search.start=training",
         )
     name, run = found
     return _Source(_values(run.training, [layer.hidden for layer in run.layers]), name, run.data, lstm=name)

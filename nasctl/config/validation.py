@@ -12,10 +12,12 @@ from hydra.core.override_parser.types import Override
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from nasctl.config.overrides import OWN_SWEEP
 from nasctl.config.settings import SETTINGS, Settings
+from nasctl.config.space import ORDER
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["keys", "read", "unknown_key"]
+__all__ = ["keys", "read", "unknown_key", "whole_group"]
 
 _EXPECTED: Mapping[str, str] = {
     "bool_type": "true or false",
@@ -96,7 +98,8 @@ def _told(
     if "tuple_type" in kinds and isinstance(value, int | float | str):
         hint = shlex.quote(f"{key}=[{value}]")
     if kinds == {"string_type"} and isinstance(value, int | float):
-        hint = f"as a text: '{key}=\"{value}\"'"
+        text = value if given is None or given.key_or_group != key else asked.partition("=")[2]
+        hint = f"as a text: '{key}=\"{text}\"'"
     return UsageError(f"{asked}: expected {expected}{at}{where}", hint)
 
 
@@ -160,6 +163,8 @@ def unknown_key(asked: str, container: Mapping[str, Any], groups: Iterable[str])
     where = ".".join(there)
     if where and not isinstance(value, dict):
         return UsageError(f"{asked}: {where} is one value and has no keys", f"{where}=VALUE")
+    if where == "study.space" and value and parts[2].rstrip("_0123456789") in ORDER:
+        return UsageError(f"{asked}: the sweep does not search {parts[2]}", OWN_SWEEP)
     same_end = [key for key in known if key.rpartition(".")[2] == parts[-1]]
     siblings = [f"{where}.{name}" if where else name for name in value]
     close = "" if len(same_end) == 1 else did_you_mean(asked, known)
@@ -169,6 +174,14 @@ def unknown_key(asked: str, container: Mapping[str, Any], groups: Iterable[str])
     if where:
         return UsageError(f"{asked}: no such key", nearest(asked, siblings) or f"{where} is empty: no sweep applies")
     return UsageError(f"{asked}: no such key", "--cfg prints every key")
+
+
+def whole_group(override: Override, container: Mapping[str, Any]) -> UsageError:
+    """The mistake of an override that sets a group of keys to what does not fit into it."""
+    group = override.key_or_group
+    inner = ", ".join(key for key in keys(container) if key.startswith(f"{group}."))
+    hint = OWN_SWEEP if f"{group}.".startswith("study.space.") else f"one key at a time: {inner}"
+    return UsageError(f"{override.input_line}: this does not fit into {group}", hint)
 
 
 def _near_sibling(path: Path, container: Mapping[str, Any]) -> str:

@@ -130,6 +130,7 @@ def test_two_studies_share_the_workers(nasctl, store):
         (["sweep=demo", "study.space.hidden.choices=[0]"], "0 cannot be a hidden"),
         (["sweep=demo", "-m", "model=blm,bow", "study.name=x"], "2 of these studies are called x"),
         (["sweep=demo", "-m", "model=blm,bow", "workers=1,2"], "workers must be the same in all studies"),
+        (["sweep=demo", "-m", "pool=local,inprocess", "study.name=x"], "pool must be the same in all studies"),
         (["sweep=demo", "layers=LL"], "layers=LL does not fit model=blm"),
         (
             ["sweep=demo", "layers=C"],

@@ -103,13 +103,21 @@ def test_without_hyperparameters_to_take(nasctl, tmp_path, nothing_starts):
     asked = "dataset=demo-mrpc embedding=svd model=esim"
     (line,) = result.stderr.splitlines()
     where = f"no LSTM study of {asked} is in {tmp_path / 'runs'}, whose best hyperparameters the search could take"
-    hint = f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training"
+    begin = "nasctl baseline sweep=demo with that dataset=, embedding= and model="
+    hint = f"{begin}, or search.start=paper (Table 5), or search.start=training"
     assert line == f"nasctl: {where}; {hint}"
     assert not (tmp_path / "runs").exists()
     paper = nasctl("search", "dataset=demo-mrpc", "search.start=paper")
     assert paper.exit_code == 2
     assert "search.start=paper: " in paper.stderr
     assert len(paper.stderr.splitlines()) == 1
+
+
+def test_every_key_is_shown_where_no_search_can_begin(nasctl, tmp_path):
+    result = nasctl("search", "--cfg", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["search"]["method"]) == (0, "enas")
+    assert "no search can begin so: no LSTM study of dataset=demo-sick" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # --- wrong input ------------------------------------------------------------------------------------------------------
