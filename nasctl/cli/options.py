@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,8 +104,12 @@ def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ..
 
 
 def show_configurations(every: list[Composition], *, as_json: bool) -> None:
-    """Print whole configurations: YAML documents, or for programs a line of JSON each; passwords hidden."""
+    """Print whole configurations: YAML documents, or for programs a line of JSON each; passwords hidden.
+
+    A line on stderr names each address that the environment says instead.
+    """
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as in settings_of
+    from nasctl.config.overrides import SECRET_VARIABLES  # noqa: PLC0415 - as in settings_of
     from nasctl.config.settings import SETTINGS  # noqa: PLC0415 - as in settings_of
     from nasctl.databases import redacted  # noqa: PLC0415 - as in settings_of
 
@@ -113,3 +118,6 @@ def show_configurations(every: list[Composition], *, as_json: bool) -> None:
             click.echo(redacted(SETTINGS.dump_json(each.settings).decode()))
         else:
             click.echo(("---\n" if place else "") + as_yaml(each.settings), nl=False)
+    for key, variable in SECRET_VARIABLES.items():
+        if os.environ.get(variable):
+            click.echo(f"{key} is what {variable} says", err=True)

@@ -15,7 +15,7 @@ from nasctl.config.groups import Groups, group_of
 from nasctl.databases import redacted
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["OWN_SWEEP", "parse", "product"]
+__all__ = ["OWN_SWEEP", "SECRET_VARIABLES", "parse", "product"]
 
 SECRET_VARIABLES = {"store.url": "NASCTL_STORE_URL", "store.tracking": "NASCTL_STORE_TRACKING"}
 """Settings whose value may hold a password, and the variables of the environment that take it."""

@@ -97,6 +97,12 @@ def test_cfg_prints_the_configuration_and_stops(nasctl, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_cfg_names_the_addresses_that_the_environment_says(nasctl, monkeypatch):
+    assert nasctl("train", "--cfg").stderr == ""
+    monkeypatch.setenv("NASCTL_STORE_URL", "postgresql://me:secret@host/db")
+    assert nasctl("train", "--cfg").output.endswith("store.url is what NASCTL_STORE_URL says\n")
+
+
 def test_dry_run_touches_nothing(nasctl, tmp_path):
     result = nasctl("train", "--dry-run")
     assert "demo-sick svd blm L: 1 trial of at most 75 epochs" in result.stdout
