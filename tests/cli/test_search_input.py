@@ -125,11 +125,16 @@ def test_every_key_is_shown_where_no_search_can_begin(nasctl, tmp_path):
 SICK = "dataset=demo-sick embedding=svd model=blm search=enas"
 
 
+def test_a_model_without_layers_is_not_searched(nasctl):
+    result = nasctl("search", "model=bow")
+    assert result.exit_code == 2
+    assert result.stderr == "nasctl: model=bow has no recurrent layer to search a cell for; model=blm\n"
+
+
 @pytest.mark.usefixtures("searched", "nothing_starts")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model=bow"], "model=bow has no recurrent layer to search a cell for; model=blm"),
         (["cell=random"], "a search has the cells of search.space in every recurrent layer: cell= and layers= are for"),
         (["layers=C"], "cell= and layers= are for nasctl tune; leave them away"),
         (
