@@ -14,7 +14,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True, config=STRICT)
 class TpeSampler:
-    """Tree-structured Parzen estimator, every argument said."""
+    """Tree-structured Parzen estimator, every argument said. Raises ValueError for what Optuna does not take."""
 
     name: Literal["tpe", "tpe_paper"]
     n_startup_trials: Annotated[int, Field(ge=0)]
@@ -23,6 +23,10 @@ class TpeSampler:
     group: bool
     constant_liar: bool
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.group and not self.multivariate:
+            raise ValueError("group=true needs multivariate=true")
 
 
 @dataclass(frozen=True, config=STRICT)

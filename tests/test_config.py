@@ -146,6 +146,33 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["embedding=glove", "study.space.hiden.choices=[3]"], "no such key", "did you mean study.space.hidden.choices"),
     (["study.space.hidden.choices=[3]"], "no such key", "no sweep applies"),
     (["training.epochs.x=3"], "training.epochs is one value and has no keys", "training.epochs=VALUE"),
+    (
+        ["embedding=glove", "study.space.epochs={kind:choice,choices:[3,4]}"],
+        "study.space.epochs: the sweep does not search epochs",
+        "a sweep of your own says what is searched",
+    ),
+    (["embedding=glove", "+study.space.epochs={kind:choice,choices:[3]}"], "adds keys", "a sweep of your own says"),
+    (
+        ["embedding=glove", "study.space.learning_rate={kind:choice,choices:[0.1,0.2]}"],
+        "this does not fit into study.space.learning_rate",
+        "a sweep of your own says",
+    ),
+    (["search.training={epohs:3}"], "this does not fit into search.training", "one key at a time: search.training.lea"),
+    (
+        [*OWN, "dataset.test=t.csv", "dataset.test_fraction=0.5"],
+        "test_fraction=0.5: the test data are those of",
+        "leav",
+    ),
+    (
+        [*OWN, "dataset.dev=d.csv", "dataset.dev_fraction=0.5"],
+        "the dev data are those of dataset.dev",
+        "leave dataset.",
+    ),
+    (
+        ["model=bow", "training.hidden=[7]"],
+        "training.hidden=[7]: the model has no recurrent layer",
+        "leave training.hid",
+    ),
     (["+training.epohs=3"], "adds keys", "training.epohs=3"),
     (["++seed=3"], "adds keys", "seed=3"),
     (["~sweep"], "removes keys", "KEY=VALUE"),
@@ -160,10 +187,15 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["training.dropout=0.3"], "expected a list in brackets", "training.dropout=[0.3]"),
     (["training.dropout=[1.3]"], "expected a number less than 1 for training.dropout[0]", ""),
     (["training.learning_rate=nan"], "expected a finite number", ""),
+    ([*OWN, "dataset.columns.label=true"], "expected a text", "'dataset.columns.label=\"true\"'"),
+    ([*OWN, "dataset.columns.id=1_000"], "expected a text", "'dataset.columns.id=\"1_000\"'"),
     (["store.root=2024"], "expected a text", "'store.root=\"2024\"'"),
+    (["store.url="], "store.url=: expected a text that is not empty", ""),
+    (["store.root="], "store.root=: expected a text that is not empty", ""),
     (["study.name=a/b"], "study.name=a/b: expected letters and digits", ""),
     (["embedding=glove", "study.space.hidden.kind=chioce"], "kind=chioce: expected choice, float or int", ""),
     (["embedding=glove", "study.space.hidden.choices=[]"], "expected at least one entry", ""),
+    (["sampler=tpe_paper", "sampler.group=true"], "sampler: group=true needs multivariate=true", ""),
     # grammar
     (["sick"], "sick: not an override", "did you mean dataset=sick?"),
     (["demo"], "demo: not an override", "did you mean dataset=demo or search=demo or sweep=demo?"),
@@ -254,9 +286,10 @@ def test_multirun_reads_ranges_and_quoted_commas():
     assert expand([]) == [[]]
 
 
-def test_multirun_refuses_intervals():
-    with pytest.raises(UsageError, match="lists, not intervals"):
-        expand(["training.learning_rate=interval(0,1)"])
+def test_multirun_refuses_intervals_and_patterns():
+    for asked in ("training.learning_rate=interval(0,1)", "dataset=glob(demo*)"):
+        with pytest.raises(UsageError, match="-m takes lists, not intervals or patterns"):
+            expand([asked])
 
 
 # --- the user's own groups --------------------------------------------------------------------------------------------
@@ -301,6 +334,23 @@ def test_mistakes_in_own_groups_are_named(tmp_path, group, text, message, hint):
 def test_an_own_file_may_not_hide_a_shipped_one(tmp_path):
     with pytest.raises(UsageError, match="nasctl has a training=paper already"):
         compose([], [own_group(tmp_path, "training", "paper", "epochs: 1\n")])
+
+
+def test_two_own_folders_may_not_hide_each_others_files(tmp_path):
+    one, other = (own_group(tmp_path / name, "training", "mine", "defaults: [paper]\n") for name in ("one", "other"))
+    assert compose(["training=mine"], [one, one]).training.epochs == 75
+    with pytest.raises(UsageError, match=f"--conf {other}: {one} has a training=mine already"):
+        compose(["training=mine"], [one, other])
+
+
+def test_an_own_folder_has_groups_and_no_config(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 3\n")
+    with pytest.raises(UsageError, match=r"its config[.]yaml is not read"):
+        compose([], [tmp_path])
+
+
+def test_all_candidates_of_a_search_are_drawn():
+    assert compose(["search=random_ws", "search.strategy.candidates=5000"]).search.found.max_draws == 5000
 
 
 def test_an_own_folder_must_be_there(tmp_path):

@@ -68,6 +68,13 @@ def test_named_commands_exist(document):
     assert named <= set(main.list_commands(click.Context(main)))
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_brackets_are_quoted_as_zsh_wants_them(document):
+    fenced = "\n".join(match.group(0) for match in FENCE.finditer(document.read_text("utf-8")))
+    commands = [line for line in fenced.splitlines() if line.startswith("nasctl ")]
+    assert [line for line in commands if "[" in re.sub("'[^']*'", "", line)] == []
+
+
 def test_the_readme_names_the_two_commands_and_every_other():
     import click
 

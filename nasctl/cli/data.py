@@ -112,6 +112,8 @@ def check_data(names: tuple[str, ...], *, overlap: bool, as_json: bool) -> None:
     """
     wanted, overrides = _names_and_overrides(names)
     if any(text.startswith(("dataset=", "dataset.")) for text in overrides):
+        if wanted:
+            raise UsageError(f"{' '.join(wanted)}: dataset= says already what is read", "one command for each")
         _show_splits(overrides, overlap=overlap, as_json=as_json)
     elif overlap:
         _show_overlaps(wanted, overrides, as_json=as_json)

@@ -139,7 +139,7 @@ def _devices() -> Iterator[Finding]:
     from nasctl.workers.local import visible_devices  # noqa: PLC0415 - as above
     from nasctl.workers.machine import cores, free_memory  # noqa: PLC0415 - as above
 
-    yield Finding("cores", "ok", f"{cores()} for this process: as many workers, unless there is a GPU")
+    yield Finding("cores", "ok", f"{cores()} for this process: a worker each, 8 per study, unless there is a GPU")
     yield Finding("memory", "ok", f"{size(free_memory())} free for this process and its workers")
     try:
         import torch  # noqa: PLC0415 - as above

@@ -38,7 +38,7 @@ def slots(settings: Settings, studies: int = 1) -> int:
 def check_common(every: Sequence[Settings]) -> None:
     """What one command drives shares the stores and the workers. Raises UsageError if it was asked not to."""
     for each in every[1:]:
-        for key in ("store", "workers", "device", "timeouts", "resume", "max_failed"):
+        for key in ("store", "pool", "workers", "device", "timeouts", "resume", "max_failed"):
             if getattr(each, key) != getattr(every[0], key):
                 raise UsageError(f"{key} must be the same in all studies of one command", "one command for each")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from nasctl.config.groups import options
-from nasctl.errors import NasctlError
+from nasctl.errors import NasctlError, UsageError
 
 if TYPE_CHECKING:
     from nasctl.config.composition import Composition
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OverrideType",
+    "check_read",
     "composed",
     "compositions",
     "settings_flags",
@@ -86,6 +88,14 @@ def compositions(overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, mult
     return [composition(each, folders) for each in every]
 
 
+def check_read(overrides: tuple[str, ...], command: str, unread: Mapping[str, str]) -> None:
+    """Raises UsageError for an override below a key that the command does not read; `unread` has a hint for each."""
+    for text in overrides:
+        key = text.partition("=")[0].partition(".")[0]
+        if key in unread:
+            raise UsageError(f"{text}: nasctl {command} does not read {key}", unread[key])
+
+
 def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ...]) -> Settings:
     """The settings that the arguments ask for. Raises UsageError for every mistake in them."""
     from nasctl.config.composition import compose  # noqa: PLC0415 - Hydra costs 0.3 s, which --help need not pay
@@ -94,8 +104,12 @@ def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ..
 
 
 def show_configurations(every: list[Composition], *, as_json: bool) -> None:
-    """Print whole configurations: YAML documents, or for programs a line of JSON each; passwords hidden."""
+    """Print whole configurations: YAML documents, or for programs a line of JSON each; passwords hidden.
+
+    A line on stderr names each address that the environment says instead.
+    """
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as in settings_of
+    from nasctl.config.overrides import SECRET_VARIABLES  # noqa: PLC0415 - as in settings_of
     from nasctl.config.settings import SETTINGS  # noqa: PLC0415 - as in settings_of
     from nasctl.databases import redacted  # noqa: PLC0415 - as in settings_of
 
@@ -104,3 +118,6 @@ def show_configurations(every: list[Composition], *, as_json: bool) -> None:
             click.echo(redacted(SETTINGS.dump_json(each.settings).decode()))
         else:
             click.echo(("---\n" if place else "") + as_yaml(each.settings), nl=False)
+    for key, variable in SECRET_VARIABLES.items():
+        if os.environ.get(variable):
+            click.echo(f"{key} is what {variable} says", err=True)

@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nasctl.errors import UsageError
 from nasctl.experiments.layers import SOURCES, from_paper
 from nasctl.reference import HyperparametersRow, hyperparameters_row, results, transfer
 
-__all__ = ["paper_hyperparameters", "paper_labels", "paper_overrides", "paper_scores"]
+__all__ = ["check_no_group", "paper_hyperparameters", "paper_labels", "paper_overrides", "paper_scores"]
 
 
 def paper_overrides(name: str, explicit: Sequence[str]) -> list[str]:
     """What `--paper NAME` sets, without the keys that are set explicitly anyway.
 
-    Raises UsageError for a row that is not there.
+    Raises UsageError for a row that is not there, and for a group of hyperparameters beside the row's.
     """
     row = hyperparameters_row(name)
+    check_no_group(explicit, "--paper")
     taken = {text.partition("=")[0] for text in explicit}
     if _other_cells(explicit):
         taken |= {"cell", "cell.names", "layers"}
     return [f"{key}={value}" for key, value in _settings(row).items() if key not in taken]
+
+
+def check_no_group(typed: Sequence[str], source: str) -> None:
+    """Raises UsageError for a group with hyperparameters of its own: mixed with those of `source` they are nobody's."""
+    for text in typed:
+        if text.partition("=")[0] in {"training", "sweep"}:
+            raise UsageError(
+                f"{text}: {source} says the hyperparameters", "single keys stand before them, e.g. training.epochs=8"
+            )
 
 
 def paper_labels(name: str, explicit: Sequence[str]) -> Mapping[str, str]:

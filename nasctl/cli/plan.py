@@ -11,6 +11,7 @@ import click
 
 from nasctl.cells.costs import lstm_ratio
 from nasctl.cells.spelling import LSTM, cell_of
+from nasctl.cli.driving import IN_FLIGHT
 from nasctl.cli.estimates import run_bytes, sampled_cells, search_bytes, study_bytes, widest, worker_memory
 from nasctl.cli.resolution import data_folder
 from nasctl.cli.stores import Stores, open_tracker, stores_of
@@ -41,7 +42,7 @@ class Plan:
 
     `bytes` are of the disk, `worker_memory` those of each worker's memory. `epoch_seconds` is what an epoch took in the
     past, by median (None: there is no past). Where only LSTMs have run, it is theirs times `dearer`: how many
-    times the products of an LSTM's training step these cells compute. `judged` pairs per epoch are answered by cells
+    times the products of an LSTM's training step these cells compute. `judged` pairs in all are answered by cells
     that are only judged.
     """
 
@@ -64,8 +65,8 @@ class Plan:
         """Wall time of all trials if none of them stops early and nothing else runs on the machine."""
         if self.epoch_seconds is None:
             return None
-        epoch = self.epoch_seconds * (1 + ANSWERED * self.judged / self.pairs["train"])
-        return epoch * self.epochs * self.trials / min(self.workers, self.trials)
+        epochs = self.epochs * self.trials / min(self.workers, self.trials)
+        return self.epoch_seconds * (epochs + ANSWERED * self.judged / self.pairs["train"])
 
 
 def run_plan(settings: Settings, cells: Cells) -> Plan:
@@ -91,7 +92,7 @@ def search_plan(settings: Settings, workers: int) -> Plan:
     asked, strategy, alike = settings.search.space, settings.search.strategy, sampled_cells(settings)
     trials = strategy.trials if isinstance(strategy, ProposerSpec) else 1
     amount = search_bytes(settings, workers)
-    plan = _plan(settings, alike, (), trials=trials, workers=min(workers, trials), amount=amount)
+    plan = _plan(settings, alike, (), trials=trials, workers=min(IN_FLIGHT, workers, trials), amount=amount)
     size_ = space_named(asked.name, nodes=asked.nodes).size()
     codes = f"{size_:,} codes" if size_ is not None else "nobody knows how many codes"
     return replace(
@@ -103,12 +104,19 @@ def search_plan(settings: Settings, workers: int) -> Plan:
 
 
 def _judged(settings: Settings, dev: int) -> int:
-    """How many pairs a search's cells answer per epoch to be rewarded and judged; `dev` has so many."""
-    strategy = settings.search.strategy
+    """How many pairs a search's cells answer, at most, by which they are rewarded, judged, taken and examined.
+
+    `dev` has so many. Examined are the untrained controller, uniform draws and the trained controller, if there is one.
+    """
+    strategy, found = settings.search.strategy, settings.search.found
     if isinstance(strategy, ProposerSpec):
         return 0
-    rewarded = strategy.steps * strategy.samples * strategy.reward.pairs if isinstance(strategy, EnasStrategy) else 0
-    return rewarded + settings.search.judged * dev
+    if isinstance(strategy, EnasStrategy):
+        rewarded, taken, policies = strategy.steps * strategy.samples * strategy.reward.pairs, found.count, 3
+    else:
+        rewarded, taken, policies = 0, min(strategy.candidates, found.max_draws), 2
+    in_epochs = settings.training.epochs * (rewarded + settings.search.judged * dev)
+    return in_epochs + (taken + policies * found.examined) * dev
 
 
 def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
@@ -189,7 +197,7 @@ def show(plan: Plan, *, as_json: bool) -> None:
             click.echo(f"{head if place == 0 else '':8} {line}")
     pairs = plan.trials * plan.epochs * plan.pairs["train"]
     at_a_time = f", {plan.workers} trials at a time" if plan.trials > 1 else ""
-    judged = f", {plan.epochs * plan.judged:,} to judge cells by" if plan.judged else ""
+    judged = f", {plan.judged:,} to judge cells by" if plan.judged else ""
     click.echo(f"cost     at most {pairs:,} pairs to train on{judged}{at_a_time}")
     if plan.seconds is None or plan.epoch_seconds is None:
         click.echo("time     unknown: nothing like it is in the store yet")

@@ -15,7 +15,7 @@ import click
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.names import search_name
-from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
+from nasctl.cli.options import check_read, composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
@@ -36,11 +36,18 @@ __all__ = ["run_again", "search"]
 EXAMPLES = """
 nasctl search dataset=sick embedding=glove model=blm
 nasctl search dataset=sick embedding=glove search.start=paper
-nasctl search search.start=training training.hidden=[64] training.epochs=8
+nasctl search search.start=training 'training.hidden=[64]' training.epochs=8
 nasctl search -m dataset=sick,mrpc embedding=glove model=blm,esim
 nasctl search search=random_ws           without a controller
 nasctl search search=random search.strategy.trials=50 workers=8
 """
+
+UNREAD = {
+    "trials": "search=random trains search.strategy.trials= cells",
+    "study": "search.name= names a search",
+    "sampler": "search= says how cells are drawn",
+    "pruner": "search.training.patience= ends a training early",
+}
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,16 @@ def search(
     The hyperparameters are those of the best LSTM in the store, but for what search.training and the command line say.
     Afterwards `nasctl tune cell=searched` chooses from the pool. Ctrl-C stops cleanly, and the same command goes on.
     """
+    check_read(overrides, "search", UNREAD)
     every = compositions(overrides, conf_dirs, multirun=multirun)
-    asked = [_asked(each, conf_dirs) for each in every]
+    try:
+        asked = [_asked(each, conf_dirs) for each in every]
+    except UsageError as error:
+        if not cfg:
+            raise
+        show_configurations(every, as_json=as_json)
+        click.echo(f"nasctl: no search can begin so: {error}; {error.hint}", err=True)
+        return
     if cfg:
         show_configurations([composed for _, composed in asked], as_json=as_json)
         return

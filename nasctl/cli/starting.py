@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasctl.cli.named import opened_studies
 from nasctl.cli.names import search_name
-from nasctl.cli.paper import paper_hyperparameters
+from nasctl.cli.paper import check_no_group, paper_hyperparameters
 from nasctl.data.metrics import METRICS
 from nasctl.errors import NasctlError, UsageError
 from nasctl.models import MODELS
@@ -40,13 +40,17 @@ def start_of(settings: Settings, stores: Stores, typed: Sequence[str]) -> Start:
     """The hyperparameters that `search.start` names, then those of `search.training`, but for what was typed.
 
     A search that was begun before keeps those it began with, whatever LSTM is the best by now. Raises UsageError where
-    there is nothing to take them from.
+    there is nothing to take them from, and for a group of hyperparameters beside those.
     """
     source = _SOURCES[settings.search.start](settings, stores)
+    if source.values:
+        check_no_group(typed, f"search.start={settings.search.start}")
     values = {**source.values}
     values |= {name: value for name, value in asdict(settings.search.training).items() if value is not None}
-    limited = settings.limits == "paper" and _lower(settings, values)
     taken = {text.partition("=")[0] for text in typed}
+    lowered = _lowered(settings, values) if settings.limits == "paper" else {}
+    limited = any(f"training.{name}" not in taken for name in lowered)
+    values |= lowered
     keyed = {"seed" if name == "seed" else f"training.{name}": value for name, value in values.items()}
     overrides = tuple(f"{key}={_text(value)}" for key, value in keyed.items() if key not in taken)
     origin = f"{source.origin}, within the paper's limits" if limited else source.origin
@@ -75,9 +79,11 @@ def _best(settings: Settings, stores: Stores) -> _Source:
     asked = " ".join(f"{name}={value}" for name, value in wanted.items())
     tuned = _tuned(stores, wanted)
     if not tuned:
+        sweep = "" if settings.study.trials else " sweep=demo"  # where the paper has none
         raise UsageError(
             f"no LSTM study of {asked} is in {stores.root}, whose best hyperparameters the search could take",
-            f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training",
+            f"nasctl baseline{sweep} with that dataset=, embedding= and model=, or search.start=paper (Table 5), "
+            "or search.start=training",
         )
     found = _best_on(tuned, resolved(settings, cells_asked(settings), stores).run)
     if found is None:
@@ -169,16 +175,17 @@ def _values(training: TrainingSpec, widths: Sequence[int]) -> dict[str, Any]:
     return {name: getattr(training, name) for name in _TAKEN} | {"hidden": widths}
 
 
-def _lower(settings: Settings, values: dict[str, Any]) -> bool:
-    """Take batch and widths down to what the search of this configuration may have; whether anything was."""
+def _lowered(settings: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Batch and widths that are larger than the search of this configuration may have them, taken down to that."""
     here = (settings.dataset.name, settings.embedding.name, settings.model.name)
-    before = dict(values)
+    batch_size = values.get("batch_size", settings.training.batch_size)
+    hidden = [int(width) for width in values.get("hidden", settings.training.hidden)]
+    asked = {"batch_size": batch_size, "hidden": hidden}
     for limit in settings.search.limits:
         if here == (limit.dataset, limit.embedding, limit.model):
-            values["batch_size"] = min(values.get("batch_size", settings.training.batch_size), limit.batch_size)
-            widths = values.get("hidden", settings.training.hidden)
-            values["hidden"] = [min(int(width), limit.hidden) for width in widths]
-    return any(before.get(name) != value for name, value in values.items())
+            batch_size = min(batch_size, limit.batch_size)
+            hidden = [min(width, limit.hidden) for width in hidden]
+    return {name: value for name, value in (("batch_size", batch_size), ("hidden", hidden)) if value != asked[name]}
 
 
 def _text(value: Any) -> str:

@@ -55,6 +55,7 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
     with opened_studies(stores) as (store, known):
         begun = searches_of(stores)
         if store is None and not begun:
+            check_known(names, (), stores)
             click.echo(f"no study in {stores.root} yet; `nasctl baseline` begins one", err=True)
             return
         if verify:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from nasctl.databases import Durability, sqlite_path
+from nasctl.databases import Durability, redacted, sqlite_path
 from nasctl.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -61,19 +61,31 @@ class Stores:
 
 
 def stores_of(settings: Settings) -> Stores:
-    """The stores that the settings name; addresses from the environment stand before theirs.
+    """The stores that the settings, or variables of the environment, name.
 
-    Raises UsageError if both are one database, or if the folder's name cannot stand in the address of one.
+    Raises UsageError if settings and variables name two places, if both databases are one, or if the folder's name
+    cannot stand in the address of one.
     """
     root = Path(settings.store.root).expanduser().absolute()
-    studies = os.environ.get(URL_VARIABLE) or settings.store.url or _in_file(root, "studies.db")
-    tracking = os.environ.get(TRACKING_VARIABLE) or settings.store.tracking or _in_file(root, "mlflow.db")
+    studies = _address("store.url", settings.store.url, URL_VARIABLE) or _in_file(root, "studies.db")
+    tracking = _address("store.tracking", settings.store.tracking, TRACKING_VARIABLE) or _in_file(root, "mlflow.db")
     if studies == tracking:
         raise UsageError(
             "store.url and store.tracking are one database; Optuna and MLflow need one each",
             "another database, on the same server if you like",
         )
     return Stores(root, studies, tracking, settings.store.experiment, settings.store.durability)
+
+
+def _address(key: str, asked: str | None, variable: str) -> str | None:
+    """The address that the setting or the variable says; None if neither does."""
+    set_ = os.environ.get(variable)
+    if set_ and asked and set_ != asked:
+        raise UsageError(
+            f"{key}={redacted(asked)}, and the environment's {variable} is another address",
+            f"leave {key}= away, or unset {variable}",
+        )
+    return set_ or asked
 
 
 def _in_file(root: Path, name: str) -> str:

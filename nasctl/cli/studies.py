@@ -65,9 +65,8 @@ def run_studies(
 
         for one in asked:
             space = _space(one.settings, one.cells, None)
-            show(
-                study_plan(one.settings, one.cells, space, one.trials, slots(one.settings, len(asked))), as_json=as_json
-            )
+            in_flight = min(IN_FLIGHT, slots(one.settings, len(asked)))
+            show(study_plan(one.settings, one.cells, space, one.trials, in_flight), as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(asked, shlex.join(["nasctl", command, *flags, *overrides]), as_json=as_json)
@@ -132,12 +131,14 @@ def _check_command(command: str, cell: str) -> None:
 
 
 def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[str, Domain], ...]:
+    """The space for these labels; without (None) for those that the settings say, if they do."""
     from nasctl.config.space import expand_space  # noqa: PLC0415 - --help need not pay for it
     from nasctl.models import MODELS  # noqa: PLC0415 - as above
 
     row = MODELS[settings.model.name]
     places = cells.pool.places if cells.pool is not None else ()
-    return expand_space(settings, row.layers, row.places, task, cells.names, cells=len(places))
+    said = None if settings.dataset.task == "auto" else settings.dataset.task
+    return expand_space(settings, row.layers, row.places, task or said, cells.names, cells=len(places))
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

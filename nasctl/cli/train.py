@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import shutil
 import statistics
 import tempfile
@@ -18,7 +19,7 @@ import click
 
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.names import run_name
-from nasctl.cli.options import composed, compositions, settings_flags, show_configurations
+from nasctl.cli.options import check_read, composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import columns, counted, duration
 from nasctl.errors import MachineError, StoppedError, UsageError
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+UNREAD = {
+    **dict.fromkeys(("trials", "study", "sampler", "pruner"), "nasctl baseline and nasctl tune do"),
+    "search": "nasctl search does",
+}
+
 THREADS = 1
 """As in a worker: equal settings give equal bits, whoever trains."""
 
@@ -43,7 +49,7 @@ STOPPING = b"stopping after this epoch; Ctrl-C again to stop at once\n"
 EXAMPLES = """
 nasctl train                             BiLSTM-Max on generated pairs
 nasctl train dataset=sick embedding=glove embedding.file=vectors.txt
-nasctl train cell=named cell.names=[enas-24]
+nasctl train cell=named 'cell.names=[enas-24]'
 nasctl train --paper esim/glove/EL/sick  as the paper's Tables 5 and 6 say
 nasctl train --paper blm/glove/L/mrpc -m seed=0,1,2
 nasctl train --paper blm/bert/L/sick embedding=minilm
@@ -70,6 +76,7 @@ def train(
 
     One line per epoch goes to stderr, the result to stdout. Overrides stand before what --paper sets.
     """
+    check_read(overrides, "train", UNREAD)
     labels: Mapping[str, str] = {}
     if paper is not None:
         from nasctl.cli.paper import paper_labels, paper_overrides  # noqa: PLC0415 - --help need not pay for it
@@ -115,6 +122,7 @@ def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Resul
 
     prepared = []
     for settings in every:
+        _device(settings.device)
         stores, cells = stores_of(settings), _one_cell(settings)
         check_room(stores.root, run_bytes(settings, cells))
         prepared.append((settings, stores, cells, resolved(settings, cells, stores)))
@@ -128,16 +136,27 @@ def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Resul
         yield _train(settings, stores, cells, labelled, trackers[stores.tracking])
 
 
+def _device(asked: str) -> str:
+    """Where a run trains: "auto" is a GPU, if torch can use one. Raises MachineError if "cuda" and it cannot."""
+    import torch  # noqa: PLC0415 - --help need not pay for it
+
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
+    return "cuda" if there and asked != "cpu" else "cpu"
+
+
 def _one_cell(settings: Settings) -> Cells:
     """The cells of a run. Raises UsageError for a pool of several, naming one to take."""
     from nasctl.cli.resolution import cells_asked  # noqa: PLC0415 - --help need not pay for it
 
     cells = cells_asked(settings)
     if len(cells.names) > 1:
-        take = f"cell.files=[{settings.cell.files[0]}]" if settings.cell.name == "file" else ""
+        words = [f"cell.files=[{settings.cell.files[0]}]"] if settings.cell.name == "file" else []
+        take = shlex.join(words or ["cell=named", f"cell.names=[{cells.names[0]}]"])
         raise UsageError(
             f"a run has one cell, and the pool of cell={cells.source} has {len(cells.names)}; nasctl tune chooses",
-            f"take one: {take or f'cell=named cell.names=[{cells.names[0]}]'}",
+            f"take one: {take}",
         )
     return cells
 
@@ -158,8 +177,7 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
     from nasctl.workers.jobs import RESUME  # noqa: PLC0415 - as above
 
     torch.set_num_threads(THREADS)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    workplace = runs.Workplace(stores.cache, device, THREADS, copies=1)
+    workplace = runs.Workplace(stores.cache, _device(settings.device), THREADS, copies=1)
     spec = resolved.run
     name = run_name(resolved.labels, spec.training.seed)
     scratch = stores.scratch(run_digest(spec))

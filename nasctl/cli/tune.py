@@ -14,8 +14,8 @@ EXAMPLES = """
 nasctl tune sweep=demo cell=random       minutes, nothing to download
 nasctl tune dataset=sick embedding=glove model=esim cell=random layers=CL
 nasctl tune dataset=sick embedding=glove model=esim layers=RL
-nasctl tune sweep=demo cell=named cell.names=[gru,enas-24]
-nasctl tune sweep=demo cell=file cell.files=[mine.json]
+nasctl tune sweep=demo cell=named 'cell.names=[gru,enas-24]'
+nasctl tune sweep=demo cell=file 'cell.files=[mine.json]'
 """
 
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nasctl.config import overrides as typed
-from nasctl.config import shorthand, validation
+from nasctl.config import shorthand, unread, validation
 from nasctl.config.groups import Groups, conf_folder, options, search_folders
 from nasctl.config.settings import SETTINGS, Settings
 from nasctl.databases import redacted
@@ -66,6 +66,7 @@ def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -
         text = dict(_texts(OmegaConf.to_container(config, resolve=False))).get(str(error.full_key), "a reference")
         raise UsageError(f"{error.full_key}: {text} leads nowhere", "references name keys, e.g. ${seed}") from error
     settings = validation.read(container, parsed)
+    unread.check(settings, parsed)
     return Composition(tuple(overrides), settings, sweep if sweep in groups["sweep"] else "")
 
 
@@ -123,6 +124,8 @@ def _diagnosis(
     for override in parsed:
         if override.key_or_group not in known:
             return validation.unknown_key(override.key_or_group, container, groups)
+        if isinstance(override.value(), dict):
+            return validation.whole_group(override, container)
     return UsageError(f"the configuration does not compose: {_first_line(error)}")
 
 

@@ -45,16 +45,26 @@ def _shipped(name: str, inside: str) -> Path:
 def search_folders(conf_dirs: Sequence[Path] = ()) -> tuple[Path, ...]:
     """Every folder of groups but conf/ itself: sweeps/, then the user's own, absolute.
 
-    Raises UsageError for a folder that is not there, and for a file that a shipped one would hide.
+    Raises UsageError for a folder that is not there, and for a file that another one would hide.
     """
-    own = tuple(folder.expanduser().absolute() for folder in conf_dirs)
-    shipped = _options((conf_folder(), sweeps_folder()))
+    own = tuple(dict.fromkeys(folder.expanduser().absolute() for folder in conf_dirs))
+    owners = {
+        (group, name): "nasctl" for group, names in _options((conf_folder(), sweeps_folder())).items() for name in names
+    }
     for folder in own:
         if not folder.is_dir():
             raise UsageError(f"--conf {folder}: no such folder", "it holds groups, e.g. DIR/dataset/mine.yaml")
+        if (folder / "config.yaml").is_file():
+            raise UsageError(
+                f"--conf {folder}: its config.yaml is not read", "it holds groups, e.g. DIR/training/mine.yaml"
+            )
         for group, names in _options((folder,)).items():
-            for name in sorted(set(names) & set(shipped.get(group, ()))):
-                raise UsageError(f"--conf {folder}: nasctl has a {group}={name} already", f"rename {group}/{name}.yaml")
+            for name in names:
+                owner = owners.setdefault((group, name), str(folder))
+                if owner != str(folder):
+                    raise UsageError(
+                        f"--conf {folder}: {owner} has a {group}={name} already", f"rename {group}/{name}.yaml"
+                    )
     return (sweeps_folder(), *own)
 
 

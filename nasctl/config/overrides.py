@@ -8,17 +8,19 @@ import shlex
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from nasctl.config.groups import Groups, group_of
 from nasctl.databases import redacted
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["parse", "product"]
+__all__ = ["OWN_SWEEP", "SECRET_VARIABLES", "parse", "product"]
 
 SECRET_VARIABLES = {"store.url": "NASCTL_STORE_URL", "store.tracking": "NASCTL_STORE_TRACKING"}
 """Settings whose value may hold a password, and the variables of the environment that take it."""
+
+OWN_SWEEP = "a sweep of your own says what is searched: DIR/sweep/mine.yaml, --conf DIR, sweep=mine"
 
 _SECRET = re.compile(r"(?i)\b(password|passwd|pwd|secret|token|api_?key)=")
 
@@ -39,13 +41,13 @@ def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
     alternatives = []
     for text in overrides:
         override = _read(text, groups)
+        key = override.get_key_element()
         if not override.is_sweep_override():
             alternatives.append([text])
-        elif override.is_discrete_sweep():
-            key = override.get_key_element()
+        elif override.is_discrete_sweep() and override.value_type != ValueType.GLOB_CHOICE_SWEEP:
             alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
-            raise UsageError(f"{text}: -m takes lists, not intervals", f"e.g. {override.get_key_element()}=1,2,3")
+            raise UsageError(f"{text}: -m takes lists, not intervals or patterns", f"e.g. {key}=A,B")
     return [list(combination) for combination in itertools.product(*alternatives)]
 
 
@@ -57,9 +59,10 @@ def _read(text: str, groups: Groups) -> Override:
             f"set the environment variable {SECRET_VARIABLES.get(key, 'NASCTL_STORE_URL')}, or use a .pgpass file",
         )
     if text.startswith(("+", "~")):
-        what = "adds keys, and every key is there already" if text[0] == "+" else "removes keys, and all are needed"
+        what = "adds keys, and no others are read" if text[0] == "+" else "removes keys, and all are needed"
         plain = text.lstrip("+~")
-        raise UsageError(f"{text}: {text[0]}KEY {what}", f"{plain}" if equals else "set it: KEY=VALUE")
+        hint = OWN_SWEEP if plain.startswith("study.space.") else plain if equals else "set it: KEY=VALUE"
+        raise UsageError(f"{text}: {text[0]}KEY {what}", hint)
     if not equals or not key:
         raise UsageError(f"{text}: not an override", group_of(value or text, groups))
     if key.startswith("hydra.") or "@" in key:

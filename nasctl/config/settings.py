@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 Seconds = Annotated[float, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -106,18 +107,18 @@ class SearchSettings:
 class DataSettings:
     """Where data sets and vectors lie; None: where the environment says."""
 
-    root: str | None
+    root: Text | None
 
 
 @dataclass(frozen=True, config=STRICT)
 class StoreSettings:
     """Where everything is kept: a folder, and optionally databases elsewhere."""
 
-    root: str
-    url: str | None
-    tracking: str | None
+    root: Text
+    url: Text | None
+    tracking: Text | None
     durability: Literal["normal", "full"]
-    experiment: str
+    experiment: Text
 
 
 @dataclass(frozen=True, config=STRICT)

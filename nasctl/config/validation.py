@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,10 +12,12 @@ from hydra.core.override_parser.types import Override
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from nasctl.config.overrides import OWN_SWEEP
 from nasctl.config.settings import SETTINGS, Settings
+from nasctl.config.space import ORDER
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["keys", "read", "unknown_key"]
+__all__ = ["keys", "read", "unknown_key", "whole_group"]
 
 _EXPECTED: Mapping[str, str] = {
     "bool_type": "true or false",
@@ -23,6 +26,7 @@ _EXPECTED: Mapping[str, str] = {
     "finite_number": "a finite number",
     "float_type": "a number",
     "int_type": "a whole number",
+    "string_too_short": "a text that is not empty",
     "string_type": "a text",
     "too_short": "at least one entry",
     "tuple_type": "a list in brackets",
@@ -92,9 +96,10 @@ def _told(
     if "literal_error" in kinds and isinstance(value, str):
         hint = did_you_mean(value, [word for error in errors for word in _expectations(error)])
     if "tuple_type" in kinds and isinstance(value, int | float | str):
-        hint = f"{key}=[{value}]"
+        hint = shlex.quote(f"{key}=[{value}]")
     if kinds == {"string_type"} and isinstance(value, int | float):
-        hint = f"as a text: '{key}=\"{value}\"'"
+        text = value if given is None or given.key_or_group != key else asked.partition("=")[2]
+        hint = f"as a text: '{key}=\"{text}\"'"
     return UsageError(f"{asked}: expected {expected}{at}{where}", hint)
 
 
@@ -158,6 +163,8 @@ def unknown_key(asked: str, container: Mapping[str, Any], groups: Iterable[str])
     where = ".".join(there)
     if where and not isinstance(value, dict):
         return UsageError(f"{asked}: {where} is one value and has no keys", f"{where}=VALUE")
+    if where == "study.space" and value and parts[2].rstrip("_0123456789") in ORDER:
+        return UsageError(f"{asked}: the sweep does not search {parts[2]}", OWN_SWEEP)
     same_end = [key for key in known if key.rpartition(".")[2] == parts[-1]]
     siblings = [f"{where}.{name}" if where else name for name in value]
     close = "" if len(same_end) == 1 else did_you_mean(asked, known)
@@ -167,6 +174,14 @@ def unknown_key(asked: str, container: Mapping[str, Any], groups: Iterable[str])
     if where:
         return UsageError(f"{asked}: no such key", nearest(asked, siblings) or f"{where} is empty: no sweep applies")
     return UsageError(f"{asked}: no such key", "--cfg prints every key")
+
+
+def whole_group(override: Override, container: Mapping[str, Any]) -> UsageError:
+    """The mistake of an override that sets a group of keys to what does not fit into it."""
+    group = override.key_or_group
+    inner = ", ".join(key for key in keys(container) if key.startswith(f"{group}."))
+    hint = OWN_SWEEP if f"{group}.".startswith("study.space.") else f"one key at a time: {inner}"
+    return UsageError(f"{override.input_line}: this does not fit into {group}", hint)
 
 
 def _near_sibling(path: Path, container: Mapping[str, Any]) -> str:

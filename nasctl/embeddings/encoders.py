@@ -43,6 +43,11 @@ def locate(spec: ContextualSpec) -> Located:
 
     Raises UsageError for one that cannot be, MachineError for one that is not here and cannot be brought.
     """
+    if spec.source == "package" and spec.revision is not None:
+        raise UsageError(
+            f"embedding.revision={spec.revision} means nothing for embedding.source=package",
+            "embedding.source=hub reads it",
+        )
     if spec.source == "package":
         folder, source = _in_package(spec), spec.encoder
     elif (given := Path(spec.encoder).expanduser()).is_dir():

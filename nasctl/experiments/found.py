@@ -43,11 +43,12 @@ def pool_of(wanted: Wanted, place: Place) -> FoundSearch:
     """
     every = found(place.root)
     asked = f"dataset={place.dataset} embedding={place.embedding} model={place.model} search={wanted.search}"
+    hint = f"nasctl search search={wanted.search} with that dataset=, embedding= and model="  # groups, not names
     fitting = [each for each in every if _labels(each) == (place.dataset, place.embedding, place.model, wanted.search)]
     if wanted.pool is not None:
         named = [each for each in every if each.name == wanted.pool]
         if not named:
-            raise UsageError(f"cell.pool={wanted.pool}: there is no such search", _known(wanted.pool, every, asked))
+            raise UsageError(f"cell.pool={wanted.pool}: there is no such search", _known(wanted.pool, every, hint))
         if named[0] not in fitting:
             is_ = "dataset={} embedding={} model={} search={}".format(*_labels(named[0]))
             raise UsageError(f"cell.pool={wanted.pool} was found with {is_}, not with {asked}", "leave cell.pool= away")
@@ -56,7 +57,7 @@ def pool_of(wanted: Wanted, place: Place) -> FoundSearch:
         there = ", ".join(each.name for each in every)
         raise UsageError(
             f"no search has found cells with {asked} in {place.root}" + (f" (there are {there})" if there else ""),
-            f"nasctl search {asked}",
+            hint,
         )
     in_space = [each for each in fitting if _space(each) == (wanted.space, wanted.nodes)]
     if not in_space:
@@ -99,6 +100,6 @@ def _space(search: FoundSearch) -> tuple[str, int]:
     return search.entry.tags[tag.SPACE], int(search.entry.tags[tag.NODES])
 
 
-def _known(name: str, every: Sequence[FoundSearch], asked: str) -> str:
+def _known(name: str, every: Sequence[FoundSearch], hint: str) -> str:
     names = [each.name for each in every]
-    return nearest(name, names) if names else f"nasctl search {asked}"
+    return nearest(name, names) if names else hint

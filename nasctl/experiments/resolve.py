@@ -6,6 +6,7 @@ be known before a run ends here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,6 +34,8 @@ from nasctl.specs import (
     Task,
     TrainingSpec,
 )
+
+LOG = logging.getLogger(__name__)
 
 DEFAULT_LOSS: dict[Task, Loss] = {"regression": "mse", "classification": "cross_entropy"}
 
@@ -115,6 +118,7 @@ def embed(
     """What makes vectors of the data set's tokens: what a run calls it, itself, and where it comes from, as labels."""
     if isinstance(asked, ContextualSpec):
         parts = datasets.read(dataset, data_root)
+        LOG.info("sentences are not cut to dataset.max_tokens: an encoder reads dataset.max_pieces of a pair")
         features = building.prepare(asked, parts, dataset.max_pieces, cache)
         reference = FeaturesRef(features.digest, building.mixed(asked, features.layers))
         return (

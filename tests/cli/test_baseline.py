@@ -130,6 +130,7 @@ def test_two_studies_share_the_workers(nasctl, store):
         (["sweep=demo", "study.space.hidden.choices=[0]"], "0 cannot be a hidden"),
         (["sweep=demo", "-m", "model=blm,bow", "study.name=x"], "2 of these studies are called x"),
         (["sweep=demo", "-m", "model=blm,bow", "workers=1,2"], "workers must be the same in all studies"),
+        (["sweep=demo", "-m", "pool=local,inprocess", "study.name=x"], "pool must be the same in all studies"),
         (["sweep=demo", "layers=LL"], "layers=LL does not fit model=blm"),
         (
             ["sweep=demo", "layers=C"],
@@ -160,6 +161,13 @@ def test_dry_run_shows_the_plan_and_touches_nothing(nasctl, tmp_path):
     assert "at most 315,000 pairs to train on, 2 trials at a time" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_has_no_more_trials_at_a_time_than_a_study_and_only_losses_that_fit(nasctl):
+    asked = ("dataset=demo-sick", "sweep=paper/table3", "study.space.hidden.choices=[8]", "trials=32", "workers=16")
+    plan = json.loads(nasctl("baseline", *asked, "device=cpu", "--dry-run", "--json").stdout)
+    assert plan["workers"] == 8
+    assert "loss: mae | mse" in plan["space"]
 
 
 def test_the_command_that_goes_on_is_the_one_that_was_given(nasctl, store, monkeypatch):

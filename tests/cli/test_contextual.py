@@ -21,7 +21,8 @@ def test_a_run_over_any_encoder(nasctl, store, encoder):
     told = json.loads(result.stdout)
     assert "60 pairs as tiny reads them, 4 layers of 8," in result.stderr
     assert told["state"] == "finished"
-    mixed = nasctl("train", "embedding=hf", f"embedding.name={encoder}", "embedding.mix=all", *QUICK, "--json")
+    mixed = nasctl("-v", "train", "embedding=hf", f"embedding.name={encoder}", "embedding.mix=all", *QUICK, "--json")
+    assert "nasctl: sentences are not cut to dataset.max_tokens: an encoder reads dataset.max_pieces" in mixed.stderr
     assert json.loads(mixed.stdout)["parameters"] == told["parameters"] + 1
     assert json.loads(mixed.stdout)["digest"] != told["digest"]
     assert len(list((store / "cache" / "features").glob("*.arr"))) == 1  # all layers are there

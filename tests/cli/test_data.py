@@ -82,6 +82,12 @@ def test_overlap_counts_what_splits_of_own_pairs_share(nasctl, tmp_path):
     assert json.loads(alone) == {"dataset": "tickets", "train": 18, "dev": 2}
 
 
+def test_a_name_beside_a_data_set_that_is_said_is_refused(nasctl):
+    result = nasctl("data", "check", "sick", "dataset=demo")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "sick: dataset= says already what is read" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["check", "fetch"])
 def test_an_unknown_name_is_named(nasctl, tmp_path, command):
     result = nasctl("data", command, "sik", f"data.root={tmp_path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def test_help_shows_examples_first_in_80_columns(nasctl, command):
     if command != ("data", "list"):
         assert result.stdout.index("Examples:") < result.stdout.index("Options:")
     assert "..." not in result.stdout.partition("Commands:")[2]  # no summary is cut short
+    examples = result.stdout.partition("Examples:\n")[2].partition("\n\n")[0]
+    assert "[" not in re.sub("'[^']*'", "", examples)  # zsh would take it for a pattern of file names
 
 
 def test_help_lists_every_command_in_order(nasctl):

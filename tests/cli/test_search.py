@@ -113,7 +113,8 @@ def test_a_plan_starts_nothing(nasctl, searched, nothing_starts):
     shown = nasctl(*asked).stdout
     assert "demo-sick svd blm search: 1 trial of at most 2 epochs" in shown
     assert "pairs    train 42, dev 9, test 9" in shown
-    assert "cost     at most 84 pairs to train on, 60 to judge cells by" in shown  # 2 · (2 · 6 + 2 · 9)
+    judged = 2 * (2 * 6 + 2 * 9) + (4 + 3 * 3) * 9  # in two epochs; the pool and what is examined, at the end
+    assert f"cost     at most 84 pairs to train on, {judged} to judge cells by" in shown
     plans = [json.loads(line) for line in nasctl(*asked, "--json").stdout.splitlines()]
     assert [(plan["what"], plan["epochs"]) for plan in plans] == [
         ("demo-sick svd blm search", 2),
@@ -121,7 +122,18 @@ def test_a_plan_starts_nothing(nasctl, searched, nothing_starts):
     ]
     assert plans[0]["cells"] == ["the space enas, 3 nodes: 128 codes"]
     spent = plans[0]["epoch_seconds"]
-    assert plans[0]["seconds"] == pytest.approx(2 * spent * (1 + 30 / 42 / 3))
+    assert plans[0]["seconds"] == pytest.approx(spent * (2 + judged / 42 / 3))
+
+
+def test_a_plan_of_candidates_counts_them(nasctl):
+    few = ("search.judged=1", "search.training.epochs=1", "search.strategy.candidates=8", "search.found.examined=5")
+    plan = nasctl("search", "search=random_ws", *TINY[:3], *few, *ALONE, "--dry-run", "--json").stdout
+    assert json.loads(plan)["judged"] == (1 + 8 + 2 * 5) * 9
+
+
+def test_a_plan_of_cells_alone_has_eight_at_a_time(nasctl):
+    asked = ("search=random", *ALONE, "workers=16", "device=cpu", "--dry-run", "--json")
+    assert json.loads(nasctl("search", *asked).stdout)["workers"] == 8
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------

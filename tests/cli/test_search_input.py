@@ -8,6 +8,10 @@ import shutil
 import pytest
 from searching import ALONE, ENAS, FOUND, LITTLE, STUDY, interrupted_after_an_epoch, record_of, runs
 
+from nasctl.cli.options import settings_of
+from nasctl.cli.starting import start_of
+from nasctl.cli.stores import stores_of
+
 
 def settings(nasctl, *overrides):
     result = nasctl("search", *overrides, "--cfg", "--json")
@@ -109,13 +113,26 @@ def test_the_papers_hyperparameters_and_its_limits(nasctl):
     assert whole == limited
 
 
+def test_only_what_was_lowered_is_said_to_be_within_the_papers_limits():
+    asked = ("dataset=stsb", "embedding=bert", "model=esim", "search.start=paper")
+    small = ("training.batch_size=16", "training.hidden=[32]")
+    for typed, limited in ((asked, True), ((*asked, *small), False), ((*asked, "search.start=training"), False)):
+        settings_ = settings_of(typed, ())
+        assert start_of(settings_, stores_of(settings_), typed).origin.endswith("limits") == limited
+
+
+def test_a_group_of_hyperparameters_counts_where_nothing_else_says_them(nasctl):
+    assert settings(nasctl, "search.start=training", "training=quick")["training"]["hidden"] == [32]
+
+
 def test_without_hyperparameters_to_take(nasctl, tmp_path, nothing_starts):
     result = nasctl("search", "dataset=demo-mrpc", "model=esim")
     assert result.exit_code == 2
     asked = "dataset=demo-mrpc embedding=svd model=esim"
     (line,) = result.stderr.splitlines()
     where = f"no LSTM study of {asked} is in {tmp_path / 'runs'}, whose best hyperparameters the search could take"
-    hint = f"nasctl baseline {asked}, or search.start=paper (Table 5), or search.start=training"
+    begin = "nasctl baseline sweep=demo with that dataset=, embedding= and model="
+    hint = f"{begin}, or search.start=paper (Table 5), or search.start=training"
     assert line == f"nasctl: {where}; {hint}"
     assert not (tmp_path / "runs").exists()
     paper = nasctl("search", "dataset=demo-mrpc", "search.start=paper")
@@ -124,16 +141,28 @@ def test_without_hyperparameters_to_take(nasctl, tmp_path, nothing_starts):
     assert len(paper.stderr.splitlines()) == 1
 
 
+def test_every_key_is_shown_where_no_search_can_begin(nasctl, tmp_path):
+    result = nasctl("search", "--cfg", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["search"]["method"]) == (0, "enas")
+    assert "no search can begin so: no LSTM study of dataset=demo-sick" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 # --- wrong input ------------------------------------------------------------------------------------------------------
 
 SICK = "dataset=demo-sick embedding=svd model=blm search=enas"
+
+
+def test_a_model_without_layers_is_not_searched(nasctl):
+    result = nasctl("search", "model=bow")
+    assert result.exit_code == 2
+    assert result.stderr == "nasctl: model=bow has no recurrent layer to search a cell for; model=blm\n"
 
 
 @pytest.mark.usefixtures("searched", "nothing_starts")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model=bow"], "model=bow has no recurrent layer to search a cell for; model=blm"),
         (["cell=random"], "a search has the cells of search.space in every recurrent layer: cell= and layers= are for"),
         (["layers=C"], "cell= and layers= are for nasctl tune; leave them away"),
         (
@@ -147,6 +176,15 @@ SICK = "dataset=demo-sick embedding=svd model=blm search=enas"
         (["search=enass"], "did you mean enas"),
         (["search.space.name=ensa"], "there is no space 'ensa'; did you mean enas?"),
         (["search.start=pepper"], "search.start=pepper: expected best, paper or training"),
+        (["trials=20"], "trials=20: nasctl search does not read trials; search=random trains search.strategy.trials="),
+        (["study.name=x"], "study.name=x: nasctl search does not read study; search.name= names a search"),
+        (["sampler=tpe"], "sampler=tpe: nasctl search does not read sampler"),
+        (["pruner=hyperband"], "pruner=hyperband: nasctl search does not read pruner"),
+        (
+            ["search.start=best", "training=quick"],
+            "training=quick: search.start=best says the hyperparameters; single keys stand before them, e.g. training.",
+        ),
+        (["search.start=best", "sweep=small"], "sweep=small: search.start=best says the hyperparameters"),
         (["-m", "seed=1,2"], "2 of these searches are called demo-sick-svd-blm-enas"),
     ],
 )

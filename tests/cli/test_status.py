@@ -18,6 +18,13 @@ def test_an_empty_place_has_no_studies(nasctl, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("flags", [(), ("--verify",)])
+def test_an_empty_place_has_no_study_of_that_name(nasctl, flags):
+    result = nasctl("status", "nope", *flags)
+    assert result.exit_code == 2
+    assert "there is no study or search 'nope'; there are none in " in result.stderr
+
+
 @pytest.mark.parametrize("command", ["ui", "report"])
 def test_without_runs_there_is_nothing_to_show(nasctl, tmp_path, command):
     result = nasctl(command)

@@ -30,11 +30,17 @@ def test_an_address_with_a_password_comes_from_the_environment(monkeypatch, vari
     secret = "postgresql://me:secret@host/db"
     monkeypatch.setenv(variable, secret)
     other = "tracking" if part == "studies" else "studies"
-    for overrides in ((), (f"{key}=postgresql://elsewhere/db",)):
-        found = stores(*overrides)
-        assert getattr(found, part) == secret
-        assert getattr(found, other).startswith("sqlite:///")
-        assert part not in found.files()
+    found = stores()
+    assert getattr(found, part) == secret
+    assert getattr(found, other).startswith("sqlite:///")
+    assert part not in found.files()
+    with pytest.raises(
+        UsageError, match=f"{key}=postgresql://elsewhere/db, and the environment's {variable}"
+    ) as caught:
+        stores(f"{key}=postgresql://elsewhere/db")
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    monkeypatch.setenv(variable, "postgresql://elsewhere/db")
+    assert getattr(stores(f"{key}=postgresql://elsewhere/db"), part) == "postgresql://elsewhere/db"
     assert variable not in worker_environment({variable: secret, "PATH": "/bin"}, "", threads=1)
 
 

@@ -97,6 +97,12 @@ def test_cfg_prints_the_configuration_and_stops(nasctl, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_cfg_names_the_addresses_that_the_environment_says(nasctl, monkeypatch):
+    assert nasctl("train", "--cfg").stderr == ""
+    monkeypatch.setenv("NASCTL_STORE_URL", "postgresql://me:secret@host/db")
+    assert nasctl("train", "--cfg").output.endswith("store.url is what NASCTL_STORE_URL says\n")
+
+
 def test_dry_run_touches_nothing(nasctl, tmp_path):
     result = nasctl("train", "--dry-run")
     assert "demo-sick svd blm L: 1 trial of at most 75 epochs" in result.stdout
@@ -105,6 +111,18 @@ def test_dry_run_touches_nothing(nasctl, tmp_path):
     plan = json.loads(nasctl("train", "--dry-run", "--json", "model=bow").stdout)
     assert plan["trials"] == 1
     assert plan["seconds"] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_prepared(nasctl, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = nasctl("train", *TINY, "device=cuda")
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "nasctl: device=cuda was asked for, and there is no GPU to be seen; device=cpu, or nasctl doctor\n"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -182,9 +200,12 @@ def test_a_row_is_logged_under_its_own_letters(nasctl, store):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cell=random"], "the pool of cell=random has 10; nasctl tune chooses; take one: cell=named cell.names=[sigm"),
-        (["cell=named", "cell.names=[gru,rnn]"], "take one: cell=named cell.names=[gru]"),
-        (["cell=file", "cell.files=[a.txt,b.txt]"], "take one: cell.files=[a.txt]"),
+        (
+            ["cell=random"],
+            "the pool of cell=random has 10; nasctl tune chooses; take one: cell=named 'cell.names=[",
+        ),
+        (["cell=named", "cell.names=[gru,rnn]"], "take one: cell=named 'cell.names=[gru]'"),
+        (["cell=file", "cell.files=[a.txt,b.txt]"], "take one: 'cell.files=[a.txt]'"),
     ],
 )
 def test_a_run_has_one_cell(nasctl, tmp_path, arguments, message):
@@ -200,6 +221,22 @@ def test_a_row_that_is_not_there_is_refused(nasctl):
     result = nasctl("train", "--paper", "blm/glove/L/sik", "--cfg")
     assert result.exit_code == 2
     assert "did you mean blm/glove/L/sick" in result.stderr
+
+
+@pytest.mark.parametrize("group", ["training=quick", "sweep=small"])
+def test_a_row_and_a_group_of_hyperparameters_are_not_mixed(nasctl, group):
+    result = nasctl("train", "--paper", "blm/glove/L/sick", group, "--cfg")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"nasctl: {group}: --paper says the hyperparameters; single keys stand before")
+
+
+@pytest.mark.parametrize("unread", ["trials=3", "study.name=x", "sampler=random", "pruner=median", "search.name=x"])
+def test_what_only_a_study_or_a_search_reads_is_refused(nasctl, unread):
+    result = nasctl("train", unread, "--cfg")
+    assert result.exit_code == 2
+    assert (
+        f"{unread}: nasctl train does not read {unread.partition('=')[0].partition('.')[0]}; nasctl " in result.stderr
+    )
 
 
 @pytest.mark.parametrize("embedding", ["bert", "minilm"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -17,6 +18,11 @@ from nasctl.errors import MachineError, UsageError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+def test_a_package_has_no_revision_to_choose():
+    with pytest.raises(UsageError, match=r"embedding\.revision=abc means nothing for embedding\.source=package"):
+        locate(replace(spec("package/model", revision="abc"), source="package"))
 
 
 def test_a_folder_is_known_by_its_content(folder, tmp_path):
