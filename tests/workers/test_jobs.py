@@ -20,9 +20,9 @@ from nasctl.spaces import space_named
 from nasctl.spaces.base import code_of
 from nasctl.specs import SEARCH, search_digest
 from nasctl.strategies import SpaceSpec
-from nasctl.tracking.records import EpochRecord
+from nasctl.tracking.records import EpochRecord, Judging
 from nasctl.workers.jobs import MAX_MESSAGE_CHARACTERS, Executor
-from nasctl.workers.protocol import MAX_LINE_BYTES, PROTOCOL, Drop, Keep, Start, encode
+from nasctl.workers.protocol import MAX_LINE_BYTES, PROTOCOL, Drop, Judged, Keep, Start, encode
 
 START = Start(PROTOCOL, "cache", "cpu", 3, 10.0, 10.0, 120.0, 60.0, warm=())
 
@@ -223,6 +223,7 @@ def test_a_search_tells_its_epochs_and_leaves_samples_and_weights(run, tmp_path,
         assert spec == search_spec()
         assert resumption == (tmp_path / "resume.safetensors", 120.0, 60.0)
         yield EpochRecord(1, 0.5, {"pearson": 0.25}, 1.0)
+        yield Judging(37, 310)
         record = replace(noop_record(), role="search", digest="f" * 16)
         return types.SimpleNamespace(record=record, weights={"child/w": 1}, examined=EXAMINED)
 
@@ -230,8 +231,8 @@ def test_a_search_tells_its_epochs_and_leaves_samples_and_weights(run, tmp_path,
     module.search = search
     monkeypatch.setitem(sys.modules, module.__name__, module)
     executor = Executor(START)
-    epoch, done = executor.perform(search_job(scratch=str(tmp_path)))
-    assert epoch.epoch.epoch == 1
+    epoch, judged, done = executor.perform(search_job(scratch=str(tmp_path)))
+    assert (epoch.epoch.epoch, judged) == (1, Judged("s/0", 1, 37, 310))
     assert (done.record.role, done.weights) == ("search", True)
     assert read_samples(tmp_path / "samples.json") == EXAMINED
     executor.settle(Keep("s/0", 1, str(tmp_path / "best.safetensors")))
@@ -240,16 +241,17 @@ def test_a_search_tells_its_epochs_and_leaves_samples_and_weights(run, tmp_path,
 
 
 def test_the_no_op_job_stands_for_a_search_too(tmp_path):
-    *epochs, done = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
-    assert [each.epoch.epoch for each in epochs] == [1, 2, 3]
+    *told, done = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
+    judged = [Judged("s/0", 1, number, 5) for number in range(1, 6)]
+    assert ([each.epoch.epoch for each in told[:3]], told[3:]) == ([1, 2, 3], judged)
     assert (done.record.role, done.record.digest) == ("search", search_digest(search_spec()))
     space = space_named("enas", nodes=4)
     for cell in done.record.found:
         assert cell.cell == spelled(space.decode(code_of(cell.code, space)))
         assert cell.log_probability == pytest.approx(-math.log(space.size()))
     assert read_samples(tmp_path / "samples.json").metric == "pearson"
-    *epochs, again = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
-    assert epochs == []
+    *told, again = Executor(START).perform(search_job("noop", scratch=str(tmp_path)))
+    assert told == judged
     assert again.record.counts == {"resumed": 1}
 
 
