@@ -51,7 +51,7 @@ ui: $(INSTALLED) ## the MLflow UI on the store, on this machine only
 	$(BIN)/nasctl ui
 
 test: $(INSTALLED) ## unit, contract, property and end-to-end tests (at most 10 minutes on 2 cores with the installation)
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
 
 test-faults: $(INSTALLED) ## tests that kill, fill disks and hold locks
 	$(BIN)/python -m pytest -m faults --durations=10
