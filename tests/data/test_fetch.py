@@ -236,6 +236,7 @@ def test_what_grows_beyond_its_limit_is_stopped(tmp_path, pack):
         (zipped(("other.tsv", ROWS)), "holds no rows.tsv"),
         (tarred(("other.tsv", ROWS)), "holds no rows.tsv"),
     ],
+    ids=["page", "half a zip", "half a tar", "another zip", "another tar"],  # of bytes that have the time in them
 )
 def test_an_archive_that_is_none_is_said_so(tmp_path, content, message):
     (tmp_path / "archive").write_bytes(content)
