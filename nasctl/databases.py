@@ -6,11 +6,18 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from nasctl.errors import MachineError, UsageError
 
 Durability = Literal["normal", "full"]
+
+URL_VARIABLE, TRACKING_VARIABLE = "NASCTL_STORE_URL", "NASCTL_STORE_TRACKING"
+"""The only places where the addresses of the studies' database and of MLflow's store may hold a password."""
+
+ADDRESSES = MappingProxyType({"store.url": URL_VARIABLE, "store.tracking": TRACKING_VARIABLE})
+"""The settings that name these addresses without one, and the variables that stand for them."""
 
 BUSY_MILLISECONDS = 20_000
 """How long a connection waits for another one's write; a reader never waits in WAL mode."""

@@ -136,10 +136,11 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import os  # noqa: PLC0415 - --help need not pay for it
 
+    from nasctl.cli.driving import IN_FLIGHT  # noqa: PLC0415 - as above
     from nasctl.workers.local import visible_devices  # noqa: PLC0415 - as above
     from nasctl.workers.machine import cores, free_memory  # noqa: PLC0415 - as above
 
-    yield Finding("cores", "ok", f"{cores()} for this process: a worker each, 8 per study, unless there is a GPU")
+    yield Finding("cores", "ok", f"{cores()} for this process: a worker each, at most {IN_FLIGHT} per study, if no GPU")
     yield Finding("memory", "ok", f"{size(free_memory())} free for this process and its workers")
     try:
         import torch  # noqa: PLC0415 - as above

@@ -109,15 +109,14 @@ def show_configurations(every: list[Composition], *, as_json: bool) -> None:
     A line on stderr names each address that the environment says instead.
     """
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as in settings_of
-    from nasctl.config.overrides import SECRET_VARIABLES  # noqa: PLC0415 - as in settings_of
     from nasctl.config.settings import SETTINGS  # noqa: PLC0415 - as in settings_of
-    from nasctl.databases import redacted  # noqa: PLC0415 - as in settings_of
+    from nasctl.databases import ADDRESSES, redacted  # noqa: PLC0415 - as in settings_of
 
     for place, each in enumerate(every):
         if as_json:
             click.echo(redacted(SETTINGS.dump_json(each.settings).decode()))
         else:
             click.echo(("---\n" if place else "") + as_yaml(each.settings), nl=False)
-    for key, variable in SECRET_VARIABLES.items():
+    for key, variable in ADDRESSES.items():
         if os.environ.get(variable):
             click.echo(f"{key} is what {variable} says", err=True)

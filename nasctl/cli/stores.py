@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from nasctl.databases import Durability, redacted, sqlite_path
+from nasctl.databases import ADDRESSES, Durability, redacted, sqlite_path
 from nasctl.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from nasctl.tracking.records import Tracker
     from nasctl.tracking.store import MlflowTracker
 
-__all__ = ["TRACKING_VARIABLE", "URL_VARIABLE", "Stores", "open_tracker", "stores_of", "tracker_for_studies"]
-
-URL_VARIABLE, TRACKING_VARIABLE = "NASCTL_STORE_URL", "NASCTL_STORE_TRACKING"
-"""The only places where the addresses of the studies' database and of MLflow's store may hold a password."""
+__all__ = ["Stores", "open_tracker", "stores_of", "tracker_for_studies"]
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,8 @@ def stores_of(settings: Settings) -> Stores:
     cannot stand in the address of one.
     """
     root = Path(settings.store.root).expanduser().absolute()
-    studies = _address("store.url", settings.store.url, URL_VARIABLE) or _in_file(root, "studies.db")
-    tracking = _address("store.tracking", settings.store.tracking, TRACKING_VARIABLE) or _in_file(root, "mlflow.db")
+    studies = _address("store.url", settings.store.url) or _in_file(root, "studies.db")
+    tracking = _address("store.tracking", settings.store.tracking) or _in_file(root, "mlflow.db")
     if studies == tracking:
         raise UsageError(
             "store.url and store.tracking are one database; Optuna and MLflow need one each",
@@ -77,8 +74,9 @@ def stores_of(settings: Settings) -> Stores:
     return Stores(root, studies, tracking, settings.store.experiment, settings.store.durability)
 
 
-def _address(key: str, asked: str | None, variable: str) -> str | None:
-    """The address that the setting or the variable says; None if neither does."""
+def _address(key: str, asked: str | None) -> str | None:
+    """The address that the setting or its variable says; None if neither does."""
+    variable = ADDRESSES[key]
     set_ = os.environ.get(variable)
     if set_ and asked and set_ != asked:
         raise UsageError(

@@ -140,9 +140,11 @@ def _device(asked: str) -> str:
     """Where a run trains: "auto" is a GPU, if torch can use one. Raises MachineError if "cuda" and it cannot."""
     import torch  # noqa: PLC0415 - --help need not pay for it
 
+    from nasctl.workers.local import no_gpu  # noqa: PLC0415 - as above
+
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
-        raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
+        raise no_gpu()
     return "cuda" if there and asked != "cpu" else "cpu"
 
 

@@ -12,13 +12,10 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from nasctl.config.groups import Groups, group_of
-from nasctl.databases import redacted
+from nasctl.databases import ADDRESSES, URL_VARIABLE, redacted
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["OWN_SWEEP", "SECRET_VARIABLES", "parse", "product"]
-
-SECRET_VARIABLES = {"store.url": "NASCTL_STORE_URL", "store.tracking": "NASCTL_STORE_TRACKING"}
-"""Settings whose value may hold a password, and the variables of the environment that take it."""
+__all__ = ["OWN_SWEEP", "parse", "product"]
 
 OWN_SWEEP = "a sweep of your own says what is searched: DIR/sweep/mine.yaml, --conf DIR, sweep=mine"
 
@@ -56,7 +53,7 @@ def _read(text: str, groups: Groups) -> Override:
     if redacted(text) != text or _SECRET.search(value):
         raise UsageError(
             f"{key}: an override must not hold a password, since every user can list this command",
-            f"set the environment variable {SECRET_VARIABLES.get(key, 'NASCTL_STORE_URL')}, or use a .pgpass file",
+            f"set the environment variable {ADDRESSES.get(key, URL_VARIABLE)}, or use a .pgpass file",
         )
     if text.startswith(("+", "~")):
         what = "adds keys, and no others are read" if text[0] == "+" else "removes keys, and all are needed"

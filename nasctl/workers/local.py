@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import nasctl
+from nasctl.databases import ADDRESSES
 from nasctl.errors import MachineError
 from nasctl.workers.machine import cores
 from nasctl.workers.pool import Limits
@@ -18,7 +19,7 @@ from nasctl.workers.supervision import ProcessPool
 WORKERS_WITH_GPUS = 8
 
 SECRET_PREFIXES = ("MLFLOW_", "PG", "AWS_")
-SECRETS = frozenset({"NASCTL_STORE_URL", "NASCTL_STORE_TRACKING", "HF_TOKEN"})
+SECRETS = frozenset({*ADDRESSES.values(), "HF_TOKEN"})
 """Variables that no worker needs: they may hold passwords, and a worker writes to no store."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -52,7 +53,7 @@ def local_slots(
     """One slot per worker, with the environment that its process gets; the arguments are those of `local_pool`."""
     devices = () if device == "cpu" else visible_devices(environment)
     if device == "cuda" and not devices:
-        raise MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
+        raise no_gpu()
     useful = WORKERS_WITH_GPUS if devices else min(cores(), most or cores())
     count = useful if workers == "auto" else workers
     command = (sys.executable, "-P", "-m", "nasctl.workers.worker")
@@ -62,6 +63,11 @@ def local_slots(
         Slot(number, command, worker_environment(environment, gpu, threads=1), device=kind, threads=1, gpu=gpu)
         for number, gpu in enumerate(gpus)
     )
+
+
+def no_gpu() -> MachineError:
+    """What is wrong where device=cuda was asked for in vain."""
+    return MachineError("device=cuda was asked for, and there is no GPU to be seen", "device=cpu, or nasctl doctor")
 
 
 def visible_devices(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nasctl.cli.stores import TRACKING_VARIABLE, URL_VARIABLE, stores_of
+from nasctl.cli.stores import stores_of
 from nasctl.config.composition import compose
+from nasctl.databases import TRACKING_VARIABLE, URL_VARIABLE
 from nasctl.errors import UsageError
 from nasctl.workers.local import worker_environment
 
