@@ -76,6 +76,22 @@ def test_the_sweep_follows_from_model_and_embedding(overrides, sweep):
     assert bool(composed.settings.study.space) == bool(sweep)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "changed"),
+    [
+        ([], ()),
+        (["trials=12", "sampler=tpe", "study.name=mine"], ()),
+        (["training=paper", "training.epochs=75"], ()),  # as the sweep has it
+        (["training.epochs=30"], ("training.epochs=30",)),
+        (["training=quick", "study.space.hidden.choices=[150,200]"], None),
+        (["study.limits=[]"], ()),
+    ],
+)
+def test_what_is_changed_of_a_sweep_is_told(overrides, changed):
+    wanted = tuple(sorted(overrides)) if changed is None else changed
+    assert composition(["embedding=glove", *overrides]).changed == wanted
+
+
 def test_a_sweep_sets_the_number_of_trials_and_an_override_wins():
     assert compose(["embedding=glove"]).trials == 500
     assert compose(["embedding=glove", "trials=12"]).trials == 12

@@ -32,11 +32,12 @@ __all__ = ["run_again", "run_studies"]
 
 @dataclass(frozen=True)
 class Asked:
-    """One study as it was asked for, by `command`; `sweep` is the option of its group."""
+    """One study as it was asked for by `command`; `changed` is what was typed over `sweep`, the option of its group."""
 
     settings: Settings
     cells: Cells
     sweep: str
+    changed: tuple[str, ...]
     stores: Stores
     trials: int
     command: Command
@@ -114,7 +115,7 @@ def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -
                 f"study.space.{stem}=null keeps it fixed",
             )
     typed = Command(command, composition.overrides, conf_dirs, str(Path.cwd()))
-    return Asked(settings, cells, sweep, stores_of(settings), settings.trials, typed)
+    return Asked(settings, cells, sweep, composition.changed, stores_of(settings), settings.trials, typed)
 
 
 def _check_command(command: str, cell: str) -> None:
@@ -197,6 +198,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
     found = resolved(settings, asked.cells, asked.stores)
     space = _space(settings, asked.cells, found.corpus.task)
     limits = {"limits": settings.limits} if settings.study.limits else {}
+    changed = {"changed": " ".join(asked.changed)} if asked.changed else {}
     click.echo(told(found), err=True)
     return StudySpec(
         name=settings.study.name or study_name(found.labels),
@@ -207,7 +209,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
         trials=asked.trials,
         in_flight=in_flight,
         retries=settings.retries,
-        labels={**found.labels, "sweep": asked.sweep, **limits},
+        labels={**found.labels, "sweep": asked.sweep, **limits, **changed},
         enqueued=expand_enqueued(settings.study.enqueue, space),
         generation=IN_FLIGHT if settings.deterministic else None,
         pruner=settings.pruner,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ _RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
 class Composition:
     """What overrides lead to: the settings, and the chosen option of the group `sweep` ("" if none applies).
 
-    The overrides are as they were typed.
+    The overrides are as they were typed; `changed` are those of them by which a study searches or trains otherwise than
+    its sweep says, in one order.
     """
 
     overrides: tuple[str, ...]
     settings: Settings
     sweep: str
+    changed: tuple[str, ...]
 
 
 def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Settings:
@@ -67,7 +69,22 @@ def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -
         raise UsageError(f"{error.full_key}: {text} leads nowhere", "references name keys, e.g. ${seed}") from error
     settings = validation.read(container, parsed)
     unread.check(settings, parsed)
-    return Composition(tuple(overrides), settings, sweep if sweep in groups["sweep"] else "")
+    changes = [text for text, each in zip(said, parsed, strict=True) if typed.changes_method(each)]
+    rest = [text for text in said if text not in changes]
+    changed = tuple(sorted(changes)) if changes and _method(rest, conf_dirs) != _method_of(settings) else ()
+    return Composition(tuple(overrides), settings, sweep if sweep in groups["sweep"] else "", changed)
+
+
+def _method(overrides: Sequence[str], conf_dirs: Sequence[Path]) -> object:
+    """How a study searches and trains under these overrides; None if they lead nowhere alone."""
+    try:
+        return _method_of(compose(overrides, conf_dirs))
+    except UsageError:
+        return None
+
+
+def _method_of(settings: Settings) -> object:
+    return replace(settings.study, name=None, trials=None), settings.training
 
 
 def expand(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> list[list[str]]:

@@ -15,7 +15,7 @@ from nasctl.config.groups import Groups, group_of
 from nasctl.databases import ADDRESSES, URL_VARIABLE, redacted
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["OWN_SWEEP", "parse", "product"]
+__all__ = ["OWN_SWEEP", "changes_method", "parse", "product"]
 
 OWN_SWEEP = "a sweep of your own says what is searched: DIR/sweep/mine.yaml, --conf DIR, sweep=mine"
 
@@ -46,6 +46,12 @@ def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
         else:
             raise UsageError(f"{text}: -m takes lists, not intervals or patterns", f"e.g. {key}=A,B")
     return [list(combination) for combination in itertools.product(*alternatives)]
+
+
+def changes_method(override: Override) -> bool:
+    """Whether a study searches or trains otherwise under it than its sweep says."""
+    group, *keys = override.get_key_element().split(".")
+    return group == "training" or (group == "study" and keys[0] in {"space", "limits", "enqueue"})
 
 
 def _read(text: str, groups: Groups) -> Override:

@@ -28,8 +28,8 @@ class Result:
     (None without one, or if nobody knows). `hyperparameters` are the best trial's, as text. `predictions` is a file
     that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down. Where
     every trial `diverged` none is the best, and whatever one would tell is missing. A study searched the space of its
-    `sweep`, whose own `limits` (paper, none) held or not; both are "" if there are none. Numbers of one
-    `result_version` can be compared.
+    `sweep`, whose own `limits` (paper, none) held or not, but for what was `changed`; each is "" if there is none.
+    Numbers of one `result_version` can be compared.
     """
 
     kind: str
@@ -56,6 +56,7 @@ class Result:
     diverged: bool = False
     sweep: str = ""
     limits: str = ""
+    changed: str = ""
     result_version: str = ""
 
     @property
@@ -204,5 +205,6 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, beside
         diverged=diverged,
         sweep=run.tags.get(tag.SWEEP, ""),
         limits=run.tags.get(tag.LIMITS, ""),
+        changed=run.tags.get(tag.CHANGED, ""),
         result_version=best.tags.get(tag.RESULT_VERSION, ""),
     )

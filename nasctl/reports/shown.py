@@ -76,7 +76,7 @@ def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -
             apart.append(each)
             continue
         key = (each.embedding, each.model, each.rnn, each.dataset)
-        method = (each.metric, each.found_on, each.sweep, each.limits)
+        method = (each.metric, each.found_on, each.sweep, each.limits, each.changed)
         groups.setdefault((kinds.index(each.kind), each.vectors, key, method), []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
     for (_, _, key, _), alike in sorted(groups.items()):
@@ -163,12 +163,12 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
 
 
 def space_note(results: Iterable[Result]) -> list[str]:
-    """Which studies searched another space than the paper's."""
+    """Which studies searched another space than the paper's, or trained otherwise."""
     names: dict[str, list[str]] = {}
     for each in results:
-        free = each.limits == "none"
-        if each.kind == "study" and each.sweep and (free or not each.sweep.startswith(PAPER_SWEEPS)):
-            space = f"{each.sweep} with limits=none" if free else each.sweep
+        changes = ["limits=none"] * (each.limits == "none") + [each.changed] * bool(each.changed)
+        if each.kind == "study" and each.sweep and (changes or not each.sweep.startswith(PAPER_SWEEPS)):
+            space = f"{each.sweep} with {' '.join(changes)}" if changes else each.sweep
             names.setdefault(space, []).append(f"{each.name} ({each.trials})")
     spaces = "; ".join(f"{space} in {', '.join(sorted(studies))}" for space, studies in sorted(names.items()))
     return [f"Another search space than the paper's, with so many trials: {spaces}."] if spaces else []

@@ -31,6 +31,7 @@ SPACE = "nasctl.space"
 NODES = "nasctl.nodes"
 SWEEP = "nasctl.sweep"
 LIMITS = "nasctl.limits"  # paper or none: whether the limits of the sweep held; not there where it has none
+CHANGED = "nasctl.changed"  # what was typed instead of the sweep's space and training; not there for nothing
 VECTORS = "nasctl.vectors"  # the file name of the word vectors (the paper's: glove.6B.300d.txt), or how they were made
 MEMORY = "nasctl.memory"  # the memory of cells that a search's controller was taught from; not there without one
 ENCODER = "nasctl.encoder"  # the frozen encoder behind the vectors; not there for word vectors

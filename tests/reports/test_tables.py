@@ -305,13 +305,15 @@ def test_another_search_space_has_rows_of_its_own() -> None:
     free = {"sweep": "paper/blm-bert-cells", "embedding": "bert", "cell": "random", "layers": "C"}
     for number, limits in enumerate(("paper", "none")):
         study(tracker, f"limits-{limits}", 2 + number, 0.85, 0.83, cells=(ENAS_24,), limits=limits, **free)
+    study(tracker, "narrow", 7, 0.87, 0.85, sweep=PAPER, changed="training.epochs=30")
     one, two, five = build_tables(["1", "2", "5"], tracker)
-    assert [row[4] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")] == [5, 6]
+    assert sorted(row[4] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")) == [5, 6, 7]
     assert [row[5] for row in two.rows if row[2:5] == ("R", "random", "sick") and row[5]] == [3, 2]
     others = "paper/blm-bert-cells with limits=none in limits-none (3)"
     note = "Another search space than the paper's, with so many trials: "
-    assert f"{note}{others}; small in small-one (6), small-two (4)." in one.notes
-    assert f"{note}{others}; small in small-one (6), small-two (4)." in five.notes
+    narrow = f"{PAPER} with training.epochs=30 in narrow (7)"
+    assert f"{note}{others}; {narrow}; small in small-one (6), small-two (4)." in one.notes
+    assert f"{note}{others}; {narrow}; small in small-one (6), small-two (4)." in five.notes
     assert f"{note}{others}." in two.notes
 
 
