@@ -30,6 +30,8 @@ Value = str | int | float
 """What a hyperparameter can be set to."""
 
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+Owner = Literal["sentence", "pair"]
+"""What has a mask of its own."""
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
@@ -80,11 +82,13 @@ class FeaturesRef:
 class BlmSpec:
     """BiLSTM-Max.
 
-    `dropout_1` acts on the recurrent layer's output sequence or on the pooled vector; `padding` says whether max
-    pooling sees real tokens only ("masked") or zeros at the padding too (the historical "zeros").
+    `variational_masks`: one mask of the variational dropout for each sentence, or one for both of a pair. `dropout_1`
+    acts on the recurrent layer's output sequence or on the pooled vector; `padding` says whether max pooling sees real
+    tokens only ("masked") or zeros at the padding too (the historical "zeros").
     """
 
     name: Literal["blm"]
+    variational_masks: Owner
     dropout_1: Literal["sequence", "pooled"]
     padding: Literal["masked", "zeros"]
     initialisation: Literal["common", "torch"]
@@ -94,11 +98,12 @@ class BlmSpec:
 class EsimSpec:
     """ESIM.
 
-    `dropout_1` acts on the projection's output or on the enhancement before it; `dropout_2` in the final MLP on the
-    hidden layer alone, or on the pooled vector as well.
+    `variational_masks` as for BLM, in both layers. `dropout_1` acts on the projection's output or on the enhancement
+    before it; `dropout_2` in the final MLP on the hidden layer alone, or on the pooled vector as well.
     """
 
     name: Literal["esim"]
+    variational_masks: Owner
     dropout_1: Literal["projection", "enhancement"]
     dropout_2: Literal["hidden", "pooled_and_hidden"]
     padding: Literal["masked", "zeros"]

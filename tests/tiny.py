@@ -116,8 +116,8 @@ def run_spec(
     data = corpus(task)
     corpora.save(data, cache)
     specs = {
-        "blm": (BlmSpec("blm", "sequence", "masked", "common"), 1),
-        "esim": (EsimSpec("esim", "projection", "pooled_and_hidden", "masked", "common"), 2),
+        "blm": (BlmSpec("blm", "sentence", "sequence", "masked", "common"), 1),
+        "esim": (EsimSpec("esim", "sentence", "projection", "pooled_and_hidden", "masked", "common"), 2),
         "bow": (BowSpec("bow", 8, "common"), 0),
     }
     model_spec, layers = specs[model]

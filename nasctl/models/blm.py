@@ -43,7 +43,7 @@ class Blm(nn.Module):
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:
         """Scores [B, outputs] of embedded pairs `x` [T, R, D]."""
-        x = variational_dropout(x, self.variational, masks)
+        x = variational_dropout(x, self.variational, masks, self.spec.variational_masks)
         y = self.recurrent(x, batch.lengths)  # [T, R, 2H]
         if self.spec.dropout_1 == "sequence":
             y = dropout(y, self.after_recurrence, masks)

@@ -45,15 +45,16 @@ class Esim(nn.Module):
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:
         """Scores [B, outputs] of embedded pairs `x` [T, R, D]."""
-        real = batch.real  # [T, R]
-        y = self.encode(variational_dropout(x, self.variational[0], masks), batch.lengths)  # [T, R, 2H]
+        real, owner = batch.real, self.spec.variational_masks  # [T, R]
+        y = self.encode(variational_dropout(x, self.variational[0], masks, owner), batch.lengths)  # [T, R, 2H]
         enhanced = enhance(y, attend(y, real))  # [T, R, 8H]
         if self.spec.dropout_1 == "enhancement":
             enhanced = dropout(enhanced, self.after_enhancement, masks)
         local = torch.relu(self.project(enhanced))  # [T, R, H2]
         if self.spec.dropout_1 == "projection":
             local = dropout(local, self.after_enhancement, masks)
-        z = self.compose(variational_dropout(local, self.variational[1], masks), batch.lengths)  # [T, R, 2·H2]
+        local = variational_dropout(local, self.variational[1], masks, owner)
+        z = self.compose(local, batch.lengths)  # [T, R, 2·H2]
         first, second = torch.cat([mean_pool(z, real), max_pool(z, real, self.spec.padding)], -1).chunk(2)
         pooled = torch.cat([first, second], -1)  # [B, 8·H2]: first avg, first max, second avg, second max
         if self.spec.dropout_2 == "pooled_and_hidden":

@@ -5,6 +5,7 @@ Letters: T time, B pairs, R = 2·B rows (the first sentences, then the second on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from nasctl.compiler.layer import RecurrentLayer
 from nasctl.compiler.streams import Streams
+from nasctl.specs import Owner
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,20 @@ def dropout(x: Tensor, rate: float, masks: torch.Generator | None) -> Tensor:
     return x if masks is None or rate == 0.0 else x * _mask(x.shape, x, rate, masks)
 
 
-def variational_dropout(x: Tensor, rate: float, masks: torch.Generator | None) -> Tensor:
-    """Dropout of `x` [T, R, D], one mask per row and feature for every time step (Gal and Ghahramani 2016)."""
-    return x if masks is None or rate == 0.0 else x * _mask(x.shape[1:], x, rate, masks)
+def variational_dropout(x: Tensor, rate: float, masks: torch.Generator | None, owner: Owner) -> Tensor:
+    """Dropout of `x` [T, R, D], one mask per feature for every time step (Gal and Ghahramani 2016).
+
+    Each row has its own, or both sentences of a pair have one, so that what is left of them can be compared.
+    """
+    if masks is None or rate == 0.0:
+        return x
+    _, rows, width = x.shape
+    mask = _mask(torch.Size((rows // _SENTENCES[owner], width)), x, rate, masks)
+    return x * mask.repeat(_SENTENCES[owner], 1)
+
+
+_SENTENCES: Mapping[Owner, int] = {"sentence": 1, "pair": 2}
+"""How many sentences share a mask, by its owner."""
 
 
 def _mask(shape: torch.Size, like: Tensor, rate: float, masks: torch.Generator) -> Tensor:

@@ -20,9 +20,11 @@ TOLERANCE = 2e-3  # other processors round other ways, and three epochs let that
 
 
 def runs(cache: Path) -> dict[str, RunSpec]:
+    plain = run_spec(cache, "blm")
     torch_rule = run_spec(cache, "blm", loss="mae", seed=1)
     return {
-        "blm regression": run_spec(cache, "blm"),
+        "blm regression": plain,
+        "blm regression, one mask per pair": replace(plain, model=replace(plain.model, variational_masks="pair")),
         "esim regression": run_spec(cache, "esim"),
         "bow regression": run_spec(cache, "bow"),
         "blm regression, enas-24": run_spec(cache, "blm", cell="enas-24"),

@@ -39,10 +39,14 @@ def test_dropout_is_a_scaled_mask_from_its_stream():
     assert dropout(x, 0.0, torch.Generator()) is x
 
 
-def test_variational_dropout_has_one_mask_for_all_times_and_another_for_each_row():
-    dropped = variational_dropout(torch.ones(7, 50, 20), 0.5, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("owner", "alike"), [("sentence", False), ("pair", True)])
+def test_variational_dropout_has_one_mask_for_all_times_and_another_for_each_sentence_or_pair(owner, alike):
+    dropped = variational_dropout(torch.ones(7, 50, 20), 0.5, torch.Generator().manual_seed(0), owner)
     assert all(torch.equal(dropped[0], step) for step in dropped)
-    assert not torch.equal(dropped[0, 0], dropped[0, 1])
+    assert dropped.unique().tolist() == [0.0, 2.0]
+    first, second = dropped[0].chunk(2)
+    assert torch.equal(first, second) == alike
+    assert not torch.equal(first[0], first[1])
 
 
 def test_attention_by_hand():
