@@ -66,10 +66,10 @@ DOORS = {
 
 WORKER_MODULES = (
     "arrays cells compiler data.batches data.corpus data.metrics embeddings.features embeddings.vectors errors "
-    "experiments.alone experiments.costs experiments.resuming experiments.run experiments.search files models rng "
-    "samplers search.controller search.enas search.examining search.policy search.random search.samples "
-    "search.sharing search.strategy search.supernet spaces specs strategies tracking.records training "
-    "workers.jobs workers.noop workers.protocol workers.session workers.worker"
+    "experiments.alone experiments.costs experiments.course experiments.resuming experiments.run experiments.search "
+    "files models rng samplers search.controller search.enas search.examining search.policy search.random "
+    "search.samples search.sharing search.strategy search.supernet spaces specs strategies tracking.records "
+    "training workers.jobs workers.noop workers.protocol workers.session workers.worker"
 )
 """What a resident worker loads: each imports only others of these, the libraries below, and the standard one."""
 WORKER_LIBRARIES = frozenset({"click", "numpy", "pydantic", "safetensors", "torch"})

@@ -27,7 +27,8 @@ from nasctl.embeddings import features, vectors
 from nasctl.embeddings.features import Features, features_path
 from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import MachineError
-from nasctl.experiments.costs import Clock, PeakMemory
+from nasctl.experiments.costs import Clock
+from nasctl.experiments.course import Course
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
 from nasctl.files import canonical_json
 from nasctl.models import MODELS
@@ -172,18 +173,12 @@ def train(
     kill the process. On a CPU the outcome has the same bits then but for what it cost, seconds and memory, and for
     `counts`, which tells how often the run was `resumed`; the attempts' seconds add up, but for what was lost.
     """
-    clock, memory = Clock(), PeakMemory(workplace.device)
+    course = Course(workplace.device, resumption)
     corpus, metric = workplace.data(spec), METRICS[spec.metric]
     splits, model = corpus.splits, build(spec, workplace)
     origin = origin_of(run_digest(spec), spec.result_version, model, workplace.device, workplace.threads)
-    found = resumption.load(origin, _taken_up) if resumption is not None else None
-    progress, state, weights, diverged, pruned = Progress(), None, dict[str, Tensor](), False, False
-    if found is not None:
-        progress = replace(found.progress, resumed=found.progress.resumed + 1)
-        state, weights = found.state
-        clock.add(progress.seconds)
-        memory.add(progress.memory)
-    clock.lap("load")
+    state, weights = course.begin(origin, _taken_up) or (None, dict[str, Tensor]())
+    diverged = pruned = False
     for epoch in fit(
         model,
         splits["train"],
@@ -195,28 +190,18 @@ def train(
         device=workplace.device,
         state=state,
     ):
-        clock.lap("train")
-        told = EpochRecord(epoch.number, None if epoch.diverged else epoch.loss, epoch.dev, clock.elapsed())
         diverged = epoch.diverged
+        told = EpochRecord(epoch.number, None if diverged else epoch.loss, epoch.dev, course.lap("train"))
+        course.tell(told, improved=epoch.improved, constant=epoch.constant)
         if epoch.improved:
             weights = copied(model.state_dict())
-        progress = replace(
-            progress,
-            history=(*progress.history, told),
-            best_epoch=epoch.number if epoch.improved else progress.best_epoch,
-            constant=progress.constant + epoch.constant,
-            seconds=dict(clock.seconds),
-            memory=memory.peak(),
-        )
-        if resumption is None or diverged:
+        with course.kept(None if diverged else partial(_left, epoch.state, weights)):
             pruned = bool((yield told))
-        else:
-            with resumption.kept(origin, partial(_left, epoch.state, weights), progress):
-                pruned = bool((yield told))
         pruned = pruned and not diverged and epoch.number < spec.training.epochs
         if pruned:
             break
-    clock.lap("train")
+    course.lap("train")
+    progress = course.progress
     best = progress.best
     end: RunState = "diverged" if diverged else "pruned" if pruned else "finished"
     record = RunRecord(
@@ -232,10 +217,10 @@ def train(
         best_epoch=progress.best_epoch,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         cells=cells_recorded(spec),
-        seconds=clock.seconds,
-        memory=memory.peak(),
+        seconds=progress.seconds,
+        memory=progress.memory,
         counts={"constant_predictions": progress.constant, "resumed": progress.resumed},
-        device=memory.device_name,
+        device=course.memory.device_name,
         threads=workplace.threads,
         backend=backends(model, workplace.device),
         result_version=spec.result_version,

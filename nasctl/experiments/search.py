@@ -8,8 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 import platform
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +21,7 @@ from nasctl.cells.spelling import spelled
 from nasctl.data.corpus import Split
 from nasctl.data.metrics import METRICS
 from nasctl.experiments.alone import alone
-from nasctl.experiments.costs import Clock, PeakMemory
+from nasctl.experiments.course import Course
 from nasctl.experiments.resuming import Left, Progress, Resumption, above, below, origin_of
 from nasctl.experiments.run import PairModel, Workplace, backends, build
 from nasctl.search.examining import Samples, examined, samples_of
@@ -51,7 +50,7 @@ class Found:
 
 
 _Last = Callable[[], State]
-"""Copies the search as it was at the end of its last epoch."""
+"""Copies the search as it was at the end of its last epoch; None before the first, and after one that diverged."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +102,15 @@ def search(
 
     With a `resumption` it goes on where an earlier attempt was left, as `experiments.run.train` does.
     """
-    clock, memory, parts = Clock(), PeakMemory(workplace.device), _parts(spec, workplace)
+    course, parts = Course(workplace.device, resumption), _parts(spec, workplace)
     origin = origin_of(search_digest(spec), spec.result_version, parts.model, workplace.device, workplace.threads)
-    found = resumption.load(origin, partial(_taken_up, parts.space)) if resumption is not None else None
-    progress, state, best, scores = Progress(), None, _Best({}, parts.strategy.memory()), dict[str, float]()
-    if found is not None:
-        progress = replace(found.progress, resumed=found.progress.resumed + 1)
-        state, best, scores = found.state
-        clock.add(progress.seconds)
-        memory.add(progress.memory)
-    clock.lap("load")
+    found = course.begin(origin, partial(_taken_up, parts.space))
+    state, best, scores = found or (None, _Best({}, parts.strategy.memory()), dict[str, float]())
     last: _Last | None = None if state is None else partial(_itself, state)
     diverged = False
 
-    def kept(last: _Last | None) -> AbstractContextManager[None]:
-        if resumption is None or last is None or diverged:
-            return nullcontext()
-        return resumption.kept(origin, partial(_left, last, best, scores), progress)
+    def left() -> Callable[[], Left] | None:
+        return None if last is None else partial(_left, last, best, scores)
 
     for epoch in epochs(
         parts.judge,
@@ -132,38 +123,23 @@ def search(
         device=workplace.device,
         state=state,
     ):
-        clock.lap("search")
         diverged = epoch.diverged
-        told = _told(epoch, spec.metric, clock.elapsed())
+        last = None if diverged else epoch.state
+        told = course.tell(_told(epoch, spec.metric, course.lap("search")), improved=epoch.improved)
         if epoch.improved:
             best = _Best(copied(parts.model.state_dict()), parts.strategy.memory())
-        progress = replace(
-            progress,
-            history=(*progress.history, told),
-            best_epoch=epoch.number if epoch.improved else progress.best_epoch,
-            seconds=dict(clock.seconds),
-            memory=memory.peak(),
-        )
-        last = epoch.state
-        with kept(last):
+        with course.kept(left()):
             yield told
     pool = _Pool((), 0, None)
     if best.weights:
         if resumption is not None and last is not None:
             last = partial(_itself, last())  # the best epoch's weights are about to take their place
         ending = _ending(spec, parts, best)
-        codes = ending.codes()
-        for code in codes:
-            if code not in scores:
-                scores[code] = _judged(parts, code)
-                clock.lap("judge")
-                progress = replace(progress, seconds=dict(clock.seconds), memory=memory.peak())
-                with kept(last):
-                    yield Judging(len(scores), len(codes))
+        yield from _judgings(parts, ending.codes(), scores, course, left())
         pool = _found(spec, parts, ending, scores)
     record = replace(
-        _record(spec, parts, progress, pool, diverged=diverged),
-        device=memory.device_name,
+        _record(spec, parts, course.progress, pool, diverged=diverged),
+        device=course.memory.device_name,
         threads=workplace.threads,
         backend=backends(parts.model, workplace.device),
     )
@@ -194,6 +170,18 @@ def _ending(spec: SearchSpec, parts: _Parts, best: _Best) -> _Ending:
     distinct = _same_code if spec.found.distinct == "code" else partial(_same_graph, parts.space)
     candidates, looked = parts.strategy.candidates(distinct, spec.found.count, spec.found.max_draws)
     return _Ending(candidates, looked, samples_of(spec, parts.strategy.controller))
+
+
+def _judgings(
+    parts: _Parts, codes: Sequence[str], scores: dict[str, float], course: Course, left: Callable[[], Left] | None
+) -> Iterator[Judging]:
+    """Score each cell that has no score yet, one after the other."""
+    for code in codes:
+        if code not in scores:
+            scores[code] = _judged(parts, code)
+            course.lap("judge")
+            with course.kept(left):
+                yield Judging(len(scores), len(codes))
 
 
 def _judged(parts: _Parts, code: str) -> float:
