@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 DIGEST_LENGTH = 16
+LONGEST_NAME = 100
+"""Characters of the name of a study, a search or a run, which is that of its folder."""
 
 
 def canonical_json(value: Any) -> str:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from nasctl.cells import spelling
-from nasctl.files import digest
+from nasctl.files import LONGEST_NAME, digest
 from nasctl.samplers import STRICT, NoPruner, Positive, PrunerSpec, SamplerSpec
 from nasctl.strategies import FoundSpec, ProposerSpec, SpaceSpec, StrategySpec
 
@@ -28,6 +28,9 @@ Loss = Literal["mse", "mae", "cross_entropy"]
 Role = Literal["trial", "final", "reseed", "search"]
 Value = str | int | float
 """What a hyperparameter can be set to."""
+
+Name = Annotated[str, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}$")]
+"""What a study or a search can be called: a folder has this name, too."""
 
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Owner = Literal["sentence", "pair"]
@@ -341,7 +344,7 @@ class StudySpec:
     With `proposals` the study is a search: their strategy, not the sampler, says which cell a trial has.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     run: RunSpec
     pool: Pool | None
     space: tuple[tuple[str, Domain], ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 import yaml
@@ -188,6 +189,11 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
         ["model=bow", "training.hidden=[7]"],
         "training.hidden=[7]: the model has no recurrent layer",
         "leave training.hid",
+    ),
+    (
+        ["embedding=bert", f"embedding.encoder={gettempdir()}", "embedding.revision=main"],
+        "embedding.revision=main: the encoder is a folder",
+        "leave embedding.rev",
     ),
     (["+training.epohs=3"], "adds keys", "training.epohs=3"),
     (["++seed=3"], "adds keys", "seed=3"),

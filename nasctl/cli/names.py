@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from nasctl.files import LONGEST_NAME
+
 if TYPE_CHECKING:
     from nasctl.config.settings import Settings
 
 __all__ = ["run_name", "search_name", "study_name"]
-
-LONGEST = 100
-"""Characters of a study's or a search's name."""
 
 
 def run_name(labels: Mapping[str, str], seed: int) -> str:
@@ -33,4 +32,4 @@ def search_name(settings: Settings) -> str:
 
 def _joined(*parts: str) -> str:
     """The parts as one name that is a folder's too; an encoder's, say, may hold slashes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(filter(None, parts))).strip("_-.")[:LONGEST]
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(filter(None, parts))).strip("_-.")[:LONGEST_NAME]

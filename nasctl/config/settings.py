@@ -14,6 +14,7 @@ from nasctl.specs import (
     Domain,
     Hyperparameters,
     ModelSpec,
+    Name,
     Value,
 )
 from nasctl.strategies import FoundSpec, SpaceSpec, StrategySpec
@@ -54,7 +55,7 @@ class StudySettings:
     in part, of the first trials.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
+    name: Name | None
     space: dict[str, Domain | None]
     limits: tuple[Limit, ...]
     trials: Positive | None
@@ -91,7 +92,7 @@ class SearchSettings:
     under training.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
+    name: Name | None
     method: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     start: Literal["best", "paper", "training"]
     training: SearchTraining

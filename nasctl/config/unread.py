@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
 from nasctl.config.settings import Settings
 from nasctl.errors import UsageError
 from nasctl.models import MODELS
+from nasctl.sources import ContextualSpec
 
 __all__ = ["check"]
 
@@ -33,9 +35,15 @@ def _nothing_recurs(settings: Settings) -> bool:
     return not MODELS[settings.model.name].layers
 
 
+def _encoder_is_a_folder(settings: Settings) -> bool:
+    asked = settings.embedding
+    return isinstance(asked, ContextualSpec) and asked.source == "hub" and Path(asked.encoder).expanduser().is_dir()
+
+
 UNREAD: Mapping[str, tuple[Callable[[Settings], bool], str]] = {
     "dataset.dev_fraction": (_dev_has_a_file, "the dev data are those of dataset.dev"),
     "dataset.test_fraction": (_test_has_a_file, "the test data are those of dataset.test"),
+    "embedding.revision": (_encoder_is_a_folder, "the encoder is a folder, which has one state and no revisions"),
     "training.hidden": (_nothing_recurs, "the model has no recurrent layer"),
     "training.variational_dropout": (_nothing_recurs, "the model has no recurrent layer"),
 }

@@ -16,6 +16,7 @@ from nasctl.config.overrides import OWN_SWEEP
 from nasctl.config.settings import SETTINGS, Settings
 from nasctl.config.space import ORDER
 from nasctl.errors import UsageError, nearest
+from nasctl.files import LONGEST_NAME
 
 __all__ = ["keys", "read", "unknown_key", "whole_group"]
 
@@ -127,7 +128,7 @@ def _expectations(error: ErrorDetails) -> list[str]:
     if kind == "union_tag_not_found":
         return [f"a key {limits['discriminator']}".replace("'", "")]
     if kind == "string_pattern_mismatch":
-        return ["letters and digits, and behind the first also . _ -, at most 100"]
+        return [f"letters and digits, and behind the first also . _ -, at most {LONGEST_NAME}"]
     if kind.startswith(("greater_than", "less_than")):
         return ["a number " + error["msg"].removeprefix("Input should be ")]
     return [_EXPECTED.get(kind) or error["msg"][:1].lower() + error["msg"][1:]]
