@@ -12,8 +12,10 @@ import yaml
 
 from nasctl.config.composition import as_yaml, compose, composition, expand
 from nasctl.config.groups import conf_folder, options, search_folders, sweeps_folder
+from nasctl.config.overrides import METHOD
 from nasctl.config.settings import SETTINGS
 from nasctl.errors import MachineError, UsageError
+from nasctl.specs import BlmSpec, BowSpec, EsimSpec
 
 OWN = ("dataset=own", "dataset.train=x.csv")
 
@@ -86,11 +88,21 @@ def test_the_sweep_follows_from_model_and_embedding(overrides, sweep):
         (["training.epochs=30"], ("training.epochs=30",)),
         (["training=quick", "study.space.hidden.choices=[150,200]"], None),
         (["study.limits=[]"], ()),
+        (["model=esim", "embedding.file=x.txt", "model.padding=masked"], ()),
+        (["model.padding=zeros", "embedding.oov=gaussian"], None),
+        (["training.epochs=75", "model.padding=zeros"], ("model.padding=zeros",)),
     ],
 )
-def test_what_is_changed_of_a_sweep_is_told(overrides, changed):
+def test_what_is_changed_of_a_method_is_told(overrides, changed):
     wanted = tuple(sorted(overrides)) if changed is None else changed
-    assert composition(["embedding=glove", *overrides]).changed == wanted
+    composed = composition(["embedding=glove", *overrides])
+    assert composed.changed == wanted
+    assert composed.readings == tuple(each for each in wanted if each.startswith(("model.", "embedding.")))
+
+
+def test_every_reading_of_a_model_is_a_method():
+    fields = {field.name for spec in (BlmSpec, EsimSpec, BowSpec) for field in dataclasses.fields(spec)}
+    assert fields - {"name", "hidden"} == set(METHOD["model"])
 
 
 def test_a_sweep_sets_the_number_of_trials_and_an_override_wins():

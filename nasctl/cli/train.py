@@ -10,7 +10,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from nasctl.cli.text import columns, counted, duration
 from nasctl.errors import MachineError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
     from nasctl.experiments.pools import Cells
     from nasctl.experiments.resolve import Resolved
@@ -84,16 +85,15 @@ def train(
         labels = paper_labels(paper, overrides)
         overrides = (*paper_overrides(paper, overrides), *overrides)
     asked = compositions(overrides, conf_dirs, multirun=multirun)
-    every = [each.settings for each in asked]
     if cfg:
         show_configurations(asked, as_json=as_json)
     elif dry_run:
         from nasctl.cli.plan import run_plan, show  # noqa: PLC0415 - --help need not pay for it
 
-        for settings in every:
-            show(run_plan(settings, _one_cell(settings)), as_json=as_json)
+        for each in asked:
+            show(run_plan(each.settings, _one_cell(each.settings)), as_json=as_json)
     else:
-        results = [_show(result, as_json=as_json) for result in _results(every, labels)]
+        results = [_show(result, as_json=as_json) for result in _results(asked, labels)]
         if len(results) > 1 and not as_json:
             click.echo(_summary([result.record for result in results]))
         if paper is not None and not as_json:
@@ -111,8 +111,8 @@ class Result:
     id: str | None
 
 
-def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Result]:
-    """Train each of the settings; `labels` stand before those that follow from them.
+def _results(asked: Sequence[Composition], labels: Mapping[str, str]) -> Iterator[Result]:
+    """Train each of what is asked for; `labels` stand before those that follow from it.
 
     What can be known to be wrong with any of them is told before the first begins.
     """
@@ -121,19 +121,21 @@ def _results(every: list[Settings], labels: Mapping[str, str]) -> Iterator[Resul
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 
     prepared = []
-    for settings in every:
+    for each in asked:
+        settings = each.settings
         _device(settings.device)
         stores, cells = stores_of(settings), _one_cell(settings)
         check_room(stores.root, run_bytes(settings, cells))
-        prepared.append((settings, stores, cells, resolved(settings, cells, stores)))
+        found = resolved(settings, cells, stores)
+        changed = {"changed": " ".join(each.readings)} if each.readings else {}
+        prepared.append((settings, stores, cells, replace(found, labels={**found.labels, **changed, **labels})))
     for line in dict.fromkeys(told(found) for *_, found in prepared):
         click.echo(line, err=True)
     trackers: dict[str, MlflowTracker] = {}
     for settings, stores, cells, found in prepared:
         if stores.tracking not in trackers:
             trackers[stores.tracking] = open_tracker(stores)
-        labelled = replace(found, labels={**found.labels, **labels})
-        yield _train(settings, stores, cells, labelled, trackers[stores.tracking])
+        yield _train(settings, stores, cells, found, trackers[stores.tracking])
 
 
 def _device(asked: str) -> str:

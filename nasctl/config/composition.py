@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,19 @@ _RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
 class Composition:
     """What overrides lead to: the settings, and the chosen option of the group `sweep` ("" if none applies).
 
-    The overrides are as they were typed; `changed` are those of them by which a study searches or trains otherwise than
-    its sweep says, in one order.
+    The overrides are as they were typed; `changed` are those of them by which is searched, trained or read otherwise
+    than conf/ and sweeps/ say, in one order.
     """
 
     overrides: tuple[str, ...]
     settings: Settings
     sweep: str
     changed: tuple[str, ...]
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """What is changed of how model and embedding are read."""
+        return tuple(text for text in self.changed if text.startswith(("model.", "embedding.")))
 
 
 def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Settings:
@@ -69,22 +74,23 @@ def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -
         raise UsageError(f"{error.full_key}: {text} leads nowhere", "references name keys, e.g. ${seed}") from error
     settings = validation.read(container, parsed)
     unread.check(settings, parsed)
-    changes = [text for text, each in zip(said, parsed, strict=True) if typed.changes_method(each)]
-    rest = [text for text in said if text not in changes]
-    changed = tuple(sorted(changes)) if changes and _method(rest, conf_dirs) != _method_of(settings) else ()
+    changed = _changed(said, parsed, settings, conf_dirs)
     return Composition(tuple(overrides), settings, sweep if sweep in groups["sweep"] else "", changed)
 
 
-def _method(overrides: Sequence[str], conf_dirs: Sequence[Path]) -> object:
-    """How a study searches and trains under these overrides; None if they lead nowhere alone."""
+def _changed(
+    said: Sequence[str], parsed: Sequence[Override], settings: Settings, conf_dirs: Sequence[Path]
+) -> tuple[str, ...]:
+    """The overrides by which the settings have another method than the others alone lead to."""
+    asked = {text: group for text, each in zip(said, parsed, strict=True) if (group := typed.method_of(each))}
+    if not asked:
+        return ()
     try:
-        return _method_of(compose(overrides, conf_dirs))
-    except UsageError:
-        return None
-
-
-def _method_of(settings: Settings) -> object:
-    return replace(settings.study, name=None, trials=None), settings.training
+        plain = compose([text for text in said if text not in asked], conf_dirs)
+    except UsageError:  # they lead nowhere without those
+        return tuple(sorted(asked))
+    other = {group for group in typed.METHOD if getattr(plain, group) != getattr(settings, group)}
+    return tuple(sorted(text for text, group in asked.items() if group in other))
 
 
 def expand(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
@@ -15,7 +15,7 @@ from nasctl.config.groups import Groups, group_of
 from nasctl.databases import ADDRESSES, URL_VARIABLE, redacted
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["OWN_SWEEP", "changes_method", "parse", "product"]
+__all__ = ["METHOD", "OWN_SWEEP", "method_of", "parse", "product"]
 
 OWN_SWEEP = "a sweep of your own says what is searched: DIR/sweep/mine.yaml, --conf DIR, sweep=mine"
 
@@ -48,10 +48,20 @@ def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
     return [list(combination) for combination in itertools.product(*alternatives)]
 
 
-def changes_method(override: Override) -> bool:
-    """Whether a study searches or trains otherwise under it than its sweep says."""
+def method_of(override: Override) -> str | None:
+    """The group of settings in which it may change how is searched, trained or read; None if it cannot."""
     group, *keys = override.get_key_element().split(".")
-    return group == "training" or (group == "study" and keys[0] in {"space", "limits", "enqueue"})
+    known = METHOD.get(group)
+    return group if known is not None and (not known or keys[:1] in ([each] for each in known)) else None
+
+
+METHOD: Mapping[str, tuple[str, ...]] = {
+    "embedding": ("trainable", "oov", "case", "mix", "encode", "special_tokens"),
+    "model": ("variational_masks", "dropout_1", "dropout_2", "padding", "initialisation"),
+    "study": ("space", "limits", "enqueue"),
+    "training": (),
+}
+"""Group -> its keys that decide a method and stand in no other column of a table; none: all of them, and its option."""
 
 
 def _read(text: str, groups: Groups) -> Override:

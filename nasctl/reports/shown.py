@@ -156,22 +156,26 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     ]
     own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
     notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
-    notes += space_note([each.result for each in shown])
+    notes += method_note([each.result for each in shown])
     notes += version_note([each.result for each in shown])
     notes += state_notes([each.result for each in shown])
     return notes + [each.note for each in shown if each.note]
 
 
-def space_note(results: Iterable[Result]) -> list[str]:
-    """Which studies searched another space than the paper's, or trained otherwise."""
-    names: dict[str, list[str]] = {}
+def method_note(results: Iterable[Result]) -> list[str]:
+    """Which studies searched, trained or read otherwise than the paper's sweeps, and which runs have other readings."""
+    studies: dict[str, list[str]] = {}
+    runs = []
     for each in results:
-        changes = ["limits=none"] * (each.limits == "none") + [each.changed] * bool(each.changed)
+        changes = " ".join(["limits=none"] * (each.limits == "none") + [each.changed] * bool(each.changed))
         if each.kind == "study" and each.sweep and (changes or not each.sweep.startswith(PAPER_SWEEPS)):
-            space = f"{each.sweep} with {' '.join(changes)}" if changes else each.sweep
-            names.setdefault(space, []).append(f"{each.name} ({each.trials})")
-    spaces = "; ".join(f"{space} in {', '.join(sorted(studies))}" for space, studies in sorted(names.items()))
-    return [f"Another search space than the paper's, with so many trials: {spaces}."] if spaces else []
+            method = f"{each.sweep} with {changes}" if changes else each.sweep
+            studies.setdefault(method, []).append(f"{each.name} ({each.trials})")
+        elif each.kind == "run" and each.changed:
+            runs.append(f"{each.name} ({each.changed})")
+    methods = "; ".join(f"{method} in {', '.join(sorted(names))}" for method, names in sorted(studies.items()))
+    notes = [f"Another method than the paper's sweeps, with so many trials: {methods}."] if methods else []
+    return notes + ([f"Single runs of other readings: {', '.join(sorted(runs))}."] if runs else [])
 
 
 def version_note(results: Iterable[Result]) -> list[str]:

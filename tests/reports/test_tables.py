@@ -310,11 +310,20 @@ def test_another_search_space_has_rows_of_its_own() -> None:
     assert sorted(row[4] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")) == [5, 6, 7]
     assert [row[5] for row in two.rows if row[2:5] == ("R", "random", "sick") and row[5]] == [3, 2]
     others = "paper/blm-bert-cells with limits=none in limits-none (3)"
-    note = "Another search space than the paper's, with so many trials: "
+    note = "Another method than the paper's sweeps, with so many trials: "
     narrow = f"{PAPER} with training.epochs=30 in narrow (7)"
     assert f"{note}{others}; {narrow}; small in small-one (6), small-two (4)." in one.notes
     assert f"{note}{others}; {narrow}; small in small-one (6), small-two (4)." in five.notes
     assert f"{note}{others}." in two.notes
+
+
+def test_single_runs_of_another_reading_have_rows_of_their_own() -> None:
+    tracker = MemoryTracker()
+    tracker.log_run("usual", entry(0, 0.8, test=0.79), ())
+    tracker.log_run("other", entry(0, 0.81, {"nasctl.changed": "model.padding=zeros"}, test=0.78), ())
+    (one,) = build_tables(["1"], tracker)
+    assert [row[4:6] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")] == [("run", 80.0), ("run", 81.0)]
+    assert "Single runs of other readings: other (model.padding=zeros)." in one.notes
 
 
 @pytest.mark.parametrize("over", [True, False])
