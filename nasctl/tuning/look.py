@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pydantic import ValidationError
+
 from nasctl.errors import NasctlError, StateMismatchError
 from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD, RunRecord
@@ -86,8 +88,13 @@ def look_at(store: StudyStore, name: str, owner: str = "") -> Look:
     stored = stored_study(store, name)
     try:
         spec = STUDY.validate_json(json.dumps(stored.attributes["spec"]))
-    except ValueError as error:
-        raise StateMismatchError(f"its settings cannot be read: {_line(error)}", "restore its database") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise StateMismatchError(
+            f"its settings are none that this nasctl knows ({what})",
+            "the version that began it reads them; if it was this one, restore the studies' database from a backup",
+        ) from error
     ended: dict[int, Ended] = {}
     unreadable: dict[int, str] = {}
     for trial in stored.trials:

@@ -123,7 +123,7 @@ def _verified(stores: _Stores, name: str) -> Verified:
     try:
         look = look_at(stores.studies, name)
     except StateMismatchError as error:
-        return Verified(name, before, (Broken("ended", "the study", str(error), BACKUP),))
+        return Verified(name, before, (Broken("ended", "the study", str(error), error.hint),))
     look, spec = replace(look, owner=before or driver(folder)), look.spec
     stored_badly = damage(look, stores.studies)
     behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
