@@ -85,13 +85,14 @@ class FeaturesRef:
 class BlmSpec:
     """BiLSTM-Max.
 
-    `variational_masks`: one mask of the variational dropout for each sentence, or one for both of a pair. `dropout_1`
-    acts on the recurrent layer's output sequence or on the pooled vector; `padding` says whether max pooling sees real
-    tokens only ("masked") or zeros at the padding too (the historical "zeros").
+    `masks`: what drops features of a whole sentence, the variational dropout and that of the pooled vector, has one
+    mask for each sentence, or one for both of a pair. `dropout_1` acts on the recurrent layer's output sequence or on
+    the pooled vector; `padding` says whether max pooling sees real tokens only ("masked") or zeros at the padding too
+    (the historical "zeros").
     """
 
     name: Literal["blm"]
-    variational_masks: Owner
+    masks: Owner
     dropout_1: Literal["sequence", "pooled"]
     padding: Literal["masked", "zeros"]
     initialisation: Literal["common", "torch"]
@@ -101,12 +102,13 @@ class BlmSpec:
 class EsimSpec:
     """ESIM.
 
-    `variational_masks` as for BLM, in both layers. `dropout_1` acts on the projection's output or on the enhancement
-    before it; `dropout_2` in the final MLP on the hidden layer alone, or on the pooled vector as well.
+    `masks`: those of the variational dropout, as for BLM, in both layers. `dropout_1` acts on the projection's output
+    or on the enhancement before it; `dropout_2` in the final MLP on the hidden layer alone, or on the pooled vector as
+    well.
     """
 
     name: Literal["esim"]
-    variational_masks: Owner
+    masks: Owner
     dropout_1: Literal["projection", "enhancement"]
     dropout_2: Literal["hidden", "pooled_and_hidden"]
     padding: Literal["masked", "zeros"]

@@ -57,7 +57,7 @@ def method_of(override: Override) -> str | None:
 
 METHOD: Mapping[str, tuple[str, ...]] = {
     "embedding": ("trainable", "oov", "case", "mix", "encode", "special_tokens"),
-    "model": ("variational_masks", "dropout_1", "dropout_2", "padding", "initialisation"),
+    "model": ("masks", "dropout_1", "dropout_2", "padding", "initialisation"),
     "study": ("space", "limits", "enqueue"),
     "training": (),
 }

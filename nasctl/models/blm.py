@@ -43,12 +43,13 @@ class Blm(nn.Module):
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:
         """Scores [B, outputs] of embedded pairs `x` [T, R, D]."""
-        x = variational_dropout(x, self.variational, masks, self.spec.variational_masks)
+        owner = self.spec.masks
+        x = variational_dropout(x, self.variational, masks, owner)
         y = self.recurrent(x, batch.lengths)  # [T, R, 2H]
         if self.spec.dropout_1 == "sequence":
             y = dropout(y, self.after_recurrence, masks)
         pooled = max_pool(y, batch.real, self.spec.padding)  # [R, 2H]
         if self.spec.dropout_1 == "pooled":
-            pooled = dropout(pooled, self.after_recurrence, masks)
+            pooled = variational_dropout(pooled, self.after_recurrence, masks, owner)
         first, second = pooled.chunk(2)
         return self.head(matched(first, second), masks)  # type: ignore[no-any-return]

@@ -45,7 +45,7 @@ class Esim(nn.Module):
 
     def forward(self, x: Tensor, batch: PairBatch, masks: torch.Generator | None) -> Tensor:
         """Scores [B, outputs] of embedded pairs `x` [T, R, D]."""
-        real, owner = batch.real, self.spec.variational_masks  # [T, R]
+        real, owner = batch.real, self.spec.masks  # [T, R]
         y = self.encode(variational_dropout(x, self.variational[0], masks, owner), batch.lengths)  # [T, R, 2H]
         enhanced = enhance(y, attend(y, real))  # [T, R, 8H]
         if self.spec.dropout_1 == "enhancement":

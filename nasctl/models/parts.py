@@ -54,13 +54,13 @@ def dropout(x: Tensor, rate: float, masks: torch.Generator | None) -> Tensor:
 
 
 def variational_dropout(x: Tensor, rate: float, masks: torch.Generator | None, owner: Owner) -> Tensor:
-    """Dropout of `x` [T, R, D], one mask per feature for every time step (Gal and Ghahramani 2016).
+    """Dropout of `x` [T, R, D] or [R, D], one mask per feature for every time step (Gal and Ghahramani 2016).
 
     Each row has its own, or both sentences of a pair have one, so that what is left of them can be compared.
     """
     if masks is None or rate == 0.0:
         return x
-    _, rows, width = x.shape
+    rows, width = x.shape[-2:]
     mask = _mask(torch.Size((rows // _SENTENCES[owner], width)), x, rate, masks)
     return x * mask.repeat(_SENTENCES[owner], 1)
 

@@ -24,7 +24,7 @@ def runs(cache: Path) -> dict[str, RunSpec]:
     torch_rule = run_spec(cache, "blm", loss="mae", seed=1)
     return {
         "blm regression": plain,
-        "blm regression, one mask per pair": replace(plain, model=replace(plain.model, variational_masks="pair")),
+        "blm regression, one mask per pair": replace(plain, model=replace(plain.model, masks="pair")),
         "esim regression": run_spec(cache, "esim"),
         "bow regression": run_spec(cache, "bow"),
         "blm regression, enas-24": run_spec(cache, "blm", cell="enas-24"),

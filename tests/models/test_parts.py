@@ -47,6 +47,8 @@ def test_variational_dropout_has_one_mask_for_all_times_and_another_for_each_sen
     first, second = dropped[0].chunk(2)
     assert torch.equal(first, second) == alike
     assert not torch.equal(first[0], first[1])
+    pooled = variational_dropout(torch.ones(50, 20), 0.5, torch.Generator().manual_seed(0), owner)
+    assert torch.equal(pooled, dropped[0])
 
 
 def test_attention_by_hand():

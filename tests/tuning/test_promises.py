@@ -103,10 +103,10 @@ def test_a_study_of_another_nasctl_is_not_called_damaged(store):
     with closing(sqlite3.connect(store.root / "studies.db")) as connection:
         (text,) = connection.execute("SELECT value_json FROM study_user_attributes WHERE key = 'spec'").fetchone()
     spec = json.loads(text)
-    del spec["run"]["model"]["variational_masks"]  # as before there was the key
+    del spec["run"]["model"]["masks"]  # as before there was the key
     store.sql("UPDATE study_user_attributes SET value_json = ? WHERE key = 'spec'", json.dumps(spec))
     (broken,) = store.broken()
-    assert broken.what.startswith("its settings are none that this nasctl knows (run.model.blm.variational_masks: ")
+    assert broken.what.startswith("its settings are none that this nasctl knows (run.model.blm.masks: ")
     assert broken.mend.startswith("the version that began it reads them")
 
 
