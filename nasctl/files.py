@@ -14,7 +14,7 @@ from typing import IO, Any
 
 DIGEST_LENGTH = 16
 LONGEST_NAME = 100
-"""Characters of the name of a study, a search or a run, which is that of its folder."""
+"""Characters of the name of a study or a search, which is that of its folder."""
 
 
 def canonical_json(value: Any) -> str:

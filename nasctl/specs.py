@@ -19,7 +19,7 @@ from nasctl.files import LONGEST_NAME, digest
 from nasctl.samplers import STRICT, NoPruner, Positive, PrunerSpec, SamplerSpec
 from nasctl.strategies import FoundSpec, ProposerSpec, SpaceSpec, StrategySpec
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised by hand whenever the same spec would give other numbers; part of every run's identity."""
 
 Task = Literal["regression", "classification"]

@@ -15,6 +15,7 @@ from nasctl.config.groups import conf_folder, options, search_folders, sweeps_fo
 from nasctl.config.overrides import METHOD
 from nasctl.config.settings import SETTINGS
 from nasctl.errors import MachineError, UsageError
+from nasctl.sources import ContextualSpec, StaticSpec
 from nasctl.specs import BlmSpec, BowSpec, EsimSpec
 
 OWN = ("dataset=own", "dataset.train=x.csv")
@@ -86,11 +87,14 @@ def test_the_sweep_follows_from_model_and_embedding(overrides, sweep):
         (["trials=12", "sampler=tpe", "study.name=mine"], ()),
         (["training=paper", "training.epochs=75"], ()),  # as the sweep has it
         (["training.epochs=30"], ("training.epochs=30",)),
-        (["training=quick", "study.space.hidden.choices=[150,200]"], None),
+        (["training.epochs=30", "study.space.hidden.choices=[150,200]"], None),
         (["study.limits=[]"], ()),
         (["model=esim", "embedding.file=x.txt", "model.padding=masked"], ()),
         (["model.padding=zeros", "embedding.oov=gaussian"], None),
-        (["training.epochs=75", "model.padding=zeros"], ("model.padding=zeros",)),
+        (["training.epochs=75", "model.padding=zeros", "model.masks=pair"], ("model.padding=zeros",)),
+        (["training.grad_norm=5"], ("training.grad_norm=5.0",)),
+        (["training=quick"], ("training.epochs=8", "training.hidden=[32]", "training.patience=3")),
+        (["study={space:{batch_size:null}}"], ("study.space.batch_size=null",)),
     ],
 )
 def test_what_is_changed_of_a_method_is_told(overrides, changed):
@@ -100,9 +104,22 @@ def test_what_is_changed_of_a_method_is_told(overrides, changed):
     assert composed.readings == tuple(each for each in wanted if each.startswith(("model.", "embedding.")))
 
 
-def test_every_reading_of_a_model_is_a_method():
-    fields = {field.name for spec in (BlmSpec, EsimSpec, BowSpec) for field in dataclasses.fields(spec)}
-    assert fields - {"name", "hidden"} == set(METHOD["model"])
+def test_where_the_others_lead_nowhere_all_of_a_method_is_changed(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    sweep = "# @package study\nspace: {seed: {kind: int, low: 0, high: '???', log: false}}\ntrials: 2\n"
+    (tmp_path / "sweep" / "mine.yaml").write_text(sweep)
+    changed = composition(["sweep=mine", "study.space.seed.high=1"], [tmp_path]).changed
+    assert "study.space.seed.high=1" in changed
+    assert "training.epochs=75" in changed
+
+
+def test_every_reading_is_a_method():
+    """What stands elsewhere in a table: names, files and encoders, and how these read (the vectors' name says it)."""
+    models, embeddings = (BlmSpec, EsimSpec, BowSpec), (StaticSpec, ContextualSpec)
+    known = {"embedding": {"file", "encoder", "revision", "mix", "encode", "special_tokens", "source"}}
+    for group, specs in {"model": models, "embedding": embeddings}.items():
+        fields = {field.name for spec in specs for field in dataclasses.fields(spec)}
+        assert fields - {"name"} - known.get(group, set()) == set(METHOD[group])
 
 
 def test_a_sweep_sets_the_number_of_trials_and_an_override_wins():

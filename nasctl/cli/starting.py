@@ -88,8 +88,8 @@ def _best(settings: Settings, stores: Stores) -> _Source:
     found = _best_on(tuned, resolved(settings, cells_asked(settings), stores).run)
     if found is None:
         raise UsageError(
-            f"no LSTM study of {asked} in {stores.root} is of the data, the metric and the vectors that the search "
-            "would have",
+            f"no LSTM study of {asked} in {stores.root} is of the data, the metric, the vectors and the "
+            "readings that the search would have",
             "nasctl baseline tunes on these under another study.name=, or search.start=training",
         )
     name, run = found
@@ -110,12 +110,13 @@ def best_lstm(stores: Stores, labels: Mapping[str, str], begun: SearchSpec) -> s
 
 
 def _best_on(tuned: Sequence[tuple[Look, Best]], spec: RunSpec | SearchSpec) -> tuple[str, RunSpec] | None:
-    """The best trial, on dev, of the studies on the data, by the metric and with the vectors of `spec`.
+    """The best trial, on dev, of the studies on the data, by the metric, with the vectors and readings of `spec`.
 
     What it is called, and its run; None if there is none. The metric is a part of the data's digest.
     """
-    wanted = (spec.data, spec.embedding)
-    here = [each for each in tuned if (each[0].spec.run.data, each[0].spec.run.embedding) == wanted]
+    wanted = (spec.data, spec.embedding, spec.model)
+    runs = [each[0].spec.run for each in tuned]
+    here = [each for each, run in zip(tuned, runs, strict=True) if (run.data, run.embedding, run.model) == wanted]
     if not here:
         return None
     look, best = max(here, key=lambda each: METRICS[spec.metric].sign * each[1].value)

@@ -193,12 +193,12 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.space import expand_enqueued  # noqa: PLC0415 - as above
     from nasctl.specs import StudySpec  # noqa: PLC0415 - as above
+    from nasctl.tracking.tags import changed_label  # noqa: PLC0415 - as above
 
     settings = asked.settings
     found = resolved(settings, asked.cells, asked.stores)
     space = _space(settings, asked.cells, found.corpus.task)
     limits = {"limits": settings.limits} if settings.study.limits else {}
-    changed = {"changed": " ".join(asked.changed)} if asked.changed else {}
     click.echo(told(found), err=True)
     return StudySpec(
         name=settings.study.name or study_name(found.labels),
@@ -209,7 +209,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
         trials=asked.trials,
         in_flight=in_flight,
         retries=settings.retries,
-        labels={**found.labels, "sweep": asked.sweep, **limits, **changed},
+        labels={**found.labels, "sweep": asked.sweep, **limits, **changed_label(asked.changed)},
         enqueued=expand_enqueued(settings.study.enqueue, space),
         generation=IN_FLIGHT if settings.deterministic else None,
         pruner=settings.pruner,

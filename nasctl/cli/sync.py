@@ -93,8 +93,8 @@ def _sync(
     told = {what: each for what, each in sent.items() if each or (what == "runs" and not names)}
     _show(rows, told, as_json=as_json)
     if failed:
-        (_, first), more = failed[0], f" (and {len(failed) - 1} more)" if failed[1:] else ""
-        raise StateMismatchError(f"{first}{more}", first.hint)
+        (name, first), more = failed[0], f" (and {len(failed) - 1} more)" if failed[1:] else ""
+        raise StateMismatchError(f"{name}: {first}{more}", first.hint)
 
 
 def _study(store: StudyStore, stores: Stores, tracker: Tracker, name: str, *, rebuild: bool) -> Synced:

@@ -118,6 +118,7 @@ def _results(asked: Sequence[Composition], labels: Mapping[str, str]) -> Iterato
     """
     from nasctl.cli.estimates import run_bytes  # noqa: PLC0415 - --help need not pay for it
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - as above
+    from nasctl.tracking.tags import changed_label  # noqa: PLC0415 - as above
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 
     prepared = []
@@ -127,8 +128,8 @@ def _results(asked: Sequence[Composition], labels: Mapping[str, str]) -> Iterato
         stores, cells = stores_of(settings), _one_cell(settings)
         check_room(stores.root, run_bytes(settings, cells))
         found = resolved(settings, cells, stores)
-        changed = {"changed": " ".join(each.readings)} if each.readings else {}
-        prepared.append((settings, stores, cells, replace(found, labels={**found.labels, **changed, **labels})))
+        labelled = {**found.labels, **changed_label(each.readings), **labels}
+        prepared.append((settings, stores, cells, replace(found, labels=labelled)))
     for line in dict.fromkeys(told(found) for *_, found in prepared):
         click.echo(line, err=True)
     trackers: dict[str, MlflowTracker] = {}

@@ -23,6 +23,7 @@ from nasctl.config.groups import Groups, conf_folder, options, search_folders
 from nasctl.config.settings import SETTINGS, Settings
 from nasctl.databases import redacted
 from nasctl.errors import UsageError
+from nasctl.files import canonical_json
 
 __all__ = ["Composition", "as_yaml", "compose", "composition", "expand"]
 
@@ -34,8 +35,8 @@ _RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
 class Composition:
     """What overrides lead to: the settings, and the chosen option of the group `sweep` ("" if none applies).
 
-    The overrides are as they were typed; `changed` are those of them by which is searched, trained or read otherwise
-    than conf/ and sweeps/ say, in one order.
+    The overrides are as they were typed; `changed` has what they change of how is searched, trained or read, each as
+    KEY=VALUE whatever words led to it, in one order.
     """
 
     overrides: tuple[str, ...]
@@ -74,23 +75,40 @@ def composition(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -
         raise UsageError(f"{error.full_key}: {text} leads nowhere", "references name keys, e.g. ${seed}") from error
     settings = validation.read(container, parsed)
     unread.check(settings, parsed)
-    changed = _changed(said, parsed, settings, conf_dirs)
+    changed = tuple(sorted(_changed(said, parsed, settings, conf_dirs)))
     return Composition(tuple(overrides), settings, sweep if sweep in groups["sweep"] else "", changed)
 
 
 def _changed(
     said: Sequence[str], parsed: Sequence[Override], settings: Settings, conf_dirs: Sequence[Path]
-) -> tuple[str, ...]:
-    """The overrides by which the settings have another method than the others alone lead to."""
-    asked = {text: group for text, each in zip(said, parsed, strict=True) if (group := typed.method_of(each))}
-    if not asked:
-        return ()
+) -> Iterator[str]:
+    """The values by which the settings have another method than they would have without the overrides of that kind."""
+    others = [text for text, each in zip(said, parsed, strict=True) if not typed.changes_method(each)]
+    if len(others) == len(said):
+        return
     try:
-        plain = compose([text for text in said if text not in asked], conf_dirs)
-    except UsageError:  # they lead nowhere without those
-        return tuple(sorted(asked))
-    other = {group for group in typed.METHOD if getattr(plain, group) != getattr(settings, group)}
-    return tuple(sorted(text for text, group in asked.items() if group in other))
+        plain = _method(compose(others, conf_dirs))
+    except UsageError:  # they lead nowhere alone
+        plain = {}
+    yield from _differing(plain, _method(settings))
+
+
+def _method(settings: Settings) -> dict[str, Any]:
+    """How is searched, trained and read, as JSON values."""
+    whole = json.loads(SETTINGS.dump_json(settings))
+    return {
+        group: {key: value for key, value in whole[group].items() if not keys or key in keys}
+        for group, keys in typed.METHOD.items()
+    }
+
+
+def _differing(plain: Any, asked: Any, path: str = "") -> Iterator[str]:
+    if isinstance(asked, dict):
+        for key, value in asked.items():
+            below = plain.get(key) if isinstance(plain, dict) else None
+            yield from _differing(below, value, f"{path}.{key}" if path else key)
+    elif asked != plain:
+        yield f"{path}={asked if isinstance(asked, str) else canonical_json(asked)}"
 
 
 def expand(overrides: Sequence[str], conf_dirs: Sequence[Path] = ()) -> list[list[str]]:

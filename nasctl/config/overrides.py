@@ -15,7 +15,7 @@ from nasctl.config.groups import Groups, group_of
 from nasctl.databases import ADDRESSES, URL_VARIABLE, redacted
 from nasctl.errors import UsageError, nearest
 
-__all__ = ["METHOD", "OWN_SWEEP", "method_of", "parse", "product"]
+__all__ = ["METHOD", "OWN_SWEEP", "changes_method", "parse", "product"]
 
 OWN_SWEEP = "a sweep of your own says what is searched: DIR/sweep/mine.yaml, --conf DIR, sweep=mine"
 
@@ -48,16 +48,17 @@ def product(overrides: Sequence[str], groups: Groups) -> list[list[str]]:
     return [list(combination) for combination in itertools.product(*alternatives)]
 
 
-def method_of(override: Override) -> str | None:
-    """The group of settings in which it may change how is searched, trained or read; None if it cannot."""
+def changes_method(override: Override) -> bool:
+    """Whether it may change how is searched, trained or read."""
     group, *keys = override.get_key_element().split(".")
-    known = METHOD.get(group)
-    return group if known is not None and (not known or keys[:1] in ([each] for each in known)) else None
+    if group not in METHOD:
+        return False
+    return isinstance(override.value(), dict) or not METHOD[group] or keys[:1] in ([each] for each in METHOD[group])
 
 
 METHOD: Mapping[str, tuple[str, ...]] = {
-    "embedding": ("trainable", "oov", "case", "mix", "encode", "special_tokens"),
-    "model": ("masks", "dropout_1", "dropout_2", "padding", "initialisation"),
+    "embedding": ("trainable", "oov", "case", "width", "window"),
+    "model": ("masks", "dropout_1", "dropout_2", "padding", "initialisation", "hidden"),
     "study": ("space", "limits", "enqueue"),
     "training": (),
 }

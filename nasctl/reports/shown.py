@@ -63,7 +63,7 @@ class Selection:
 
 
 def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -> Selection:
-    """One result per configuration, kind, vectors, metric, data set that its cells were found on, and search space.
+    """One result per configuration, kind, vectors, metric, data set of its cells, method and RESULT_VERSION.
 
     Of studies it is the one with the most trials, of single runs the best on dev; never the best on test.
     """
@@ -76,7 +76,7 @@ def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -
             apart.append(each)
             continue
         key = (each.embedding, each.model, each.rnn, each.dataset)
-        method = (each.metric, each.found_on, each.sweep, each.limits, each.changed)
+        method = (each.metric, each.found_on, each.sweep, each.limits, each.changed, each.result_version)
         groups.setdefault((kinds.index(each.kind), each.vectors, key, method), []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
     for (_, _, key, _), alike in sorted(groups.items()):

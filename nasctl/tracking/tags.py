@@ -6,8 +6,9 @@ from the caller; what follows from a record, and the keys by which a tracker fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from nasctl.files import digest
 from nasctl.tracking.records import RunRecord, TrialEntry
 
 PREFIX = "nasctl."
@@ -31,7 +32,7 @@ SPACE = "nasctl.space"
 NODES = "nasctl.nodes"
 SWEEP = "nasctl.sweep"
 LIMITS = "nasctl.limits"  # paper or none: whether the limits of the sweep held; not there where it has none
-CHANGED = "nasctl.changed"  # what was typed instead of the sweep's space and training; not there for nothing
+CHANGED = "nasctl.changed"  # what a command changed of space, training and readings; not there for nothing
 VECTORS = "nasctl.vectors"  # the file name of the word vectors (the paper's: glove.6B.300d.txt), or how they were made
 MEMORY = "nasctl.memory"  # the memory of cells that a search's controller was taught from; not there without one
 ENCODER = "nasctl.encoder"  # the frozen encoder behind the vectors; not there for word vectors
@@ -52,8 +53,18 @@ BEST_TRIAL = "nasctl.best_trial"  # on a study: the number of the trial that its
 
 REASON_LENGTH = 2_000
 """Characters of a failure's reason that are kept; stores limit a tag's length."""
+CHANGED_LENGTH = 500
+"""Characters of what was changed that are told: it stands in notes below tables."""
 CELL_LENGTH = 4_000
 """A cell whose text is longer is known by its digest alone: half a text is none."""
+
+
+def changed_label(changed: Sequence[str]) -> dict[str, str]:
+    """What a command changed of a method as a label; what is longer than a tag may be is told apart by its digest."""
+    text = " ".join(changed)
+    if len(text) > CHANGED_LENGTH:
+        text = f"{text[:CHANGED_LENGTH]}... ({digest(text)})"
+    return {"changed": text} if text else {}
 
 
 def label_tags(labels: Mapping[str, str]) -> dict[str, str]:

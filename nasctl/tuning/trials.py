@@ -164,9 +164,11 @@ def check_identity(kind: str, name: str, stored: Mapping[str, Any], asked: Mappi
     found = [text for part in parts for text in differences(stored.get(part), asked.get(part), part)]
     if found:
         more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
+        older = any("result_version: " in text for text in found)  # then no settings lead back to what is stored
+        go_on = "the nasctl that began it goes on" if older else "ask for the stored values to go on"
         raise StateMismatchError(
             f"the {kind} {name} was begun with other settings: {', '.join(found[:SHOWN_DIFFERENCES])}{more}",
-            f"ask for the stored values to go on, or {kind}.name=OTHER to start another {kind}",
+            f"{go_on}, or {kind}.name=OTHER to start another {kind}",
         )
 
 

@@ -61,7 +61,10 @@ def test_a_study_runs_to_its_end_and_is_reported(nasctl, store):
     tracker = MlflowTracker(f"sqlite:///{store / 'mlflow.db'}", store / "artifacts", "nasctl")
     (study,) = tracker.runs("study")
     assert study.tags["nasctl.sweep"] == "demo"
-    assert study.tags["nasctl.changed"] == "study.space.batch_size=null training.batch_size=8 training.epochs=2"
+    assert (
+        study.tags["nasctl.changed"]
+        == "embedding.width=8 study.space.batch_size=null training.batch_size=8 training.epochs=2"
+    )
     assert len(list(tracker.runs("trial"))) == 2
 
     plan = json.loads(nasctl("baseline", *TINY, "--dry-run", "--json").stdout)

@@ -95,7 +95,7 @@ def test_only_lstms_of_the_same_metric_and_vectors_are_asked(nasctl, store):
         assert result.exit_code == 2
         (line,) = result.stderr.splitlines()
         assert "dataset=demo-mrpc embedding=svd model=blm" in line
-        assert "is of the data, the metric and the vectors that the search would have" in line
+        assert "is of the data, the metric, the vectors and the readings that the search would have" in line
     found = ("cell=searched", *FOUND, "cell.pool=by-accuracy", "dataset.metric=f1")
     tuned = nasctl("tune", *STUDY, *here, *found)
     assert tuned.exit_code == 2

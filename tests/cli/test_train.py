@@ -44,7 +44,7 @@ def test_a_run_is_trained_evaluated_and_logged(nasctl, store):
     assert run.tags["nasctl.role"] == "final"
     assert run.metrics["test/pearson"] == pytest.approx(told["test/pearson"])
     assert run.params["dropout_1"] == "0.35"
-    assert "nasctl.changed" not in run.tags
+    assert run.tags["nasctl.changed"] == "embedding.width=8"
     assert {path.name for path in run.artifacts.iterdir()} == {"best.safetensors", "config.yaml", "predictions.jsonl"}
     rows = [json.loads(line) for line in (run.artifacts / "predictions.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows} == {"dev", "test"}

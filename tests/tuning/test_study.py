@@ -192,8 +192,10 @@ def test_a_changed_space_is_the_first_difference(store):
 
 def test_another_result_version_is_refused_with_both_numbers(store):
     TrialStore(store, study())
-    with pytest.raises(StateMismatchError, match=rf"run\.result_version: {RESULT_VERSION} -> {RESULT_VERSION + 1}"):
+    wanted = rf"run\.result_version: {RESULT_VERSION} -> {RESULT_VERSION + 1}"
+    with pytest.raises(StateMismatchError, match=wanted) as raised:
         TrialStore(store, study(run=replace(RUN_SPEC, result_version=RESULT_VERSION + 1)))
+    assert raised.value.hint.startswith("the nasctl that began it goes on, or study.name=OTHER")
 
 
 def test_what_is_no_identity_may_change(store):
