@@ -162,20 +162,23 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     return notes + [each.note for each in shown if each.note]
 
 
-def method_note(results: Iterable[Result]) -> list[str]:
+def method_note(results: Sequence[Result]) -> list[str]:
     """Which studies searched, trained or read otherwise than the paper's sweeps, and which runs have other readings."""
     studies: dict[str, list[str]] = {}
-    runs = []
     for each in results:
         changes = " ".join(["limits=none"] * (each.limits == "none") + [each.changed] * bool(each.changed))
         if each.kind == "study" and each.sweep and (changes or not each.sweep.startswith(PAPER_SWEEPS)):
             method = f"{each.sweep} with {changes}" if changes else each.sweep
             studies.setdefault(method, []).append(f"{each.name} ({each.trials})")
-        elif each.kind == "run" and each.changed:
-            runs.append(f"{each.name} ({each.changed})")
     methods = "; ".join(f"{method} in {', '.join(sorted(names))}" for method, names in sorted(studies.items()))
     notes = [f"Another method than the paper's sweeps, with so many trials: {methods}."] if methods else []
-    return notes + ([f"Single runs of other readings: {', '.join(sorted(runs))}."] if runs else [])
+    return notes + changed_note(each for each in results if each.kind == "run")
+
+
+def changed_note(results: Iterable[Result]) -> list[str]:
+    """What was changed on the command line, of a study or run that has another method for it."""
+    names = sorted(f"{each.name} ({each.changed})" for each in results if each.changed)
+    return [f"Of another method than conf/ and sweeps/ have: {', '.join(names)}."] if names else []
 
 
 def version_note(results: Iterable[Result]) -> list[str]:

@@ -10,7 +10,7 @@ from nasctl.errors import UsageError, nearest
 from nasctl.reports.compare import Scatter, compare_table, scatters
 from nasctl.reports.results import Result, read_results
 from nasctl.reports.scores import table_1, table_2
-from nasctl.reports.shown import TIME, state_notes, version_note
+from nasctl.reports.shown import TIME, changed_note, state_notes, version_note
 from nasctl.reports.statistics import RESAMPLES, SEED, interval
 from nasctl.reports.table import Cell, Column, Table
 from nasctl.reports.winners import table_5, table_6
@@ -117,4 +117,5 @@ def _overview(name: str, title: str, results: Sequence[Result], known: Scatters)
     )
     if not rows:
         notes = [f"There are no {name} in the store yet."]
-    return Table(name, title, columns, tuple(rows), (*notes, *version_note(results), *state_notes(results)))
+    notes += [*changed_note(results), *version_note(results), *state_notes(results)]
+    return Table(name, title, columns, tuple(rows), tuple(notes))

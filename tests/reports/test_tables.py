@@ -321,9 +321,10 @@ def test_single_runs_of_another_reading_have_rows_of_their_own() -> None:
     tracker = MemoryTracker()
     tracker.log_run("usual", entry(0, 0.8, test=0.79), ())
     tracker.log_run("other", entry(0, 0.81, {"nasctl.changed": "model.padding=zeros"}, test=0.78), ())
-    (one,) = build_tables(["1"], tracker)
+    one, runs = build_tables(["1", "runs"], tracker)
+    for table in (one, runs):
+        assert "Of another method than conf/ and sweeps/ have: other (model.padding=zeros)." in table.notes
     assert [row[4:6] for row in one.rows if row[:4] == ("sick", "glove", "blm", "L")] == [("run", 80.0), ("run", 81.0)]
-    assert "Single runs of other readings: other (model.padding=zeros)." in one.notes
 
 
 @pytest.mark.parametrize("over", [True, False])
