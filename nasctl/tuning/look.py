@@ -17,6 +17,9 @@ from nasctl.tracking.totals import StudyTotals
 from nasctl.tuning.study import StoredStudy, StoredTrial, StudyStore, stored_study
 from nasctl.tuning.trials import NOTHING, Best, Ended, asked_trial, best_of, counted
 
+BACKUP = "restore the studies' database from a backup"
+"""What mends a database that says what nasctl never wrote."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -93,7 +96,7 @@ def look_at(store: StudyStore, name: str, owner: str = "") -> Look:
         what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise StateMismatchError(
             f"its settings are none that this nasctl knows ({what})",
-            "the version that began it reads them; if it was this one, restore the studies' database from a backup",
+            f"the version that began it reads them; if it was this one, {BACKUP}",
         ) from error
     ended: dict[int, Ended] = {}
     unreadable: dict[int, str] = {}

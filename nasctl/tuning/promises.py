@@ -19,7 +19,7 @@ from nasctl.tracking.records import Tracker
 from nasctl.tuning.agreement import Shown, disagreements, table_differences
 from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.leftovers import checkpoint_trouble, evaluation_trouble
-from nasctl.tuning.look import Look, look_at
+from nasctl.tuning.look import BACKUP, Look, look_at
 from nasctl.tuning.owners import driver, lock_holders
 from nasctl.tuning.searches import SearchProgress, search_disagreements, searches
 from nasctl.tuning.study import StudyStore
@@ -40,7 +40,6 @@ PROMISES: Mapping[Promise, str] = MappingProxyType(
     }
 )
 
-BACKUP = "restore the studies' database from a backup"
 AGAIN = "nasctl resume {}"
 LACKING, ANEW = "nasctl sync {}", "nasctl sync --rebuild {}"
 FROM_MLFLOW = "MLflow keeps a copy among the files of the study's run; or study.name=OTHER anew"
