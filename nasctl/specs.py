@@ -283,6 +283,15 @@ def search_digest(spec: SearchSpec) -> str:
     return digest(SEARCH.dump_python(spec, mode="json"))
 
 
+def basis(spec: RunSpec | SearchSpec) -> str:
+    """The identity of what scores must share to tell cells apart: data and metric, embedding, and the model's readings.
+
+    The metric is a part of the data's digest.
+    """
+    parts = {"data": spec.data, "embedding": asdict(spec.embedding), "model": asdict(spec.model)}
+    return digest(parts)
+
+
 # --- a study ----------------------------------------------------------------------------------------------------------
 
 

@@ -16,9 +16,11 @@ from nasctl.specs import (
     RUN,
     STUDY,
     Choice,
+    FeaturesRef,
     LayerSpec,
     Pool,
     PoolCell,
+    basis,
     cells_recorded,
     run_digest,
     study_identity,
@@ -120,6 +122,21 @@ def test_neither_the_order_of_a_pool_nor_the_cell_of_the_run_around_it_is():
     spec = study(space=choosing("gru", "rnn"), pool=pool("gru", "rnn"))
     same = replace(spec, pool=pool("rnn", "gru"), run=replace(RUN_SPEC, layers=(LayerSpec(TEXTS["gru"], 8),)))
     assert study_identity(same) == study_identity(spec)
+
+
+def test_the_basis_is_data_embedding_and_readings_and_no_setting():
+    alike = [
+        replace(RUN_SPEC, training=replace(RUN_SPEC.training, seed=RUN_SPEC.training.seed + 1)),
+        replace(RUN_SPEC, layers=(replace(RUN_SPEC.layers[0], hidden=RUN_SPEC.layers[0].hidden + 1),)),
+    ]
+    others = [
+        replace(RUN_SPEC, data="another"),
+        replace(RUN_SPEC, model=replace(RUN_SPEC.model, padding="zeros")),
+        replace(RUN_SPEC, embedding=replace(RUN_SPEC.embedding, digest="another")),
+        replace(RUN_SPEC, embedding=FeaturesRef(RUN_SPEC.embedding.digest, (0,))),
+    ]
+    assert {basis(each) for each in alike} == {basis(RUN_SPEC)}
+    assert len({basis(each) for each in [RUN_SPEC, *others]}) == 5
 
 
 def test_a_study_of_lstms_has_no_pool_in_its_identity():

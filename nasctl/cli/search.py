@@ -190,7 +190,7 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
     found = resolved(settings, cells_asked(settings), asked.stores)
     _check_reward(settings, found.corpus)
     click.echo(f"{told(found)}; hyperparameters: {asked.start.origin}", err=True)
-    kept = ("dataset", "embedding", "vectors", "oov", "encoder", "model")
+    kept = ("dataset", "embedding", "vectors", "oov", "encoder", "model", "basis")
     labels = {name: found.labels[name] for name in kept if name in found.labels} | {
         "search": settings.search.method,
         "space": settings.search.space.name,

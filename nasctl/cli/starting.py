@@ -12,7 +12,7 @@ from nasctl.cli.paper import check_no_group, paper_hyperparameters
 from nasctl.data.metrics import METRICS
 from nasctl.errors import NasctlError, UsageError
 from nasctl.models import MODELS
-from nasctl.specs import TrainingSpec
+from nasctl.specs import TrainingSpec, basis
 
 if TYPE_CHECKING:
     from nasctl.cli.stores import Stores
@@ -110,13 +110,11 @@ def best_lstm(stores: Stores, labels: Mapping[str, str], begun: SearchSpec) -> s
 
 
 def _best_on(tuned: Sequence[tuple[Look, Best]], spec: RunSpec | SearchSpec) -> tuple[str, RunSpec] | None:
-    """The best trial, on dev, of the studies on the data, by the metric, with the vectors and readings of `spec`.
+    """The best trial, on dev, of the studies on the basis of `spec`: what it is called, and its run.
 
-    What it is called, and its run; None if there is none. The metric is a part of the data's digest.
+    None if there is none.
     """
-    wanted = (spec.data, spec.embedding, spec.model)
-    runs = [each[0].spec.run for each in tuned]
-    here = [each for each, run in zip(tuned, runs, strict=True) if (run.data, run.embedding, run.model) == wanted]
+    here = [(look, best) for look, best in tuned if basis(look.spec.run) == basis(spec)]
     if not here:
         return None
     look, best = max(here, key=lambda each: METRICS[spec.metric].sign * each[1].value)

@@ -33,6 +33,7 @@ from nasctl.specs import (
     RunSpec,
     Task,
     TrainingSpec,
+    basis,
 )
 
 LOG = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ def resolve(
         "layers": cells.layers,
         "letters": cells.letters,
         **cells.labels,
+        "basis": basis(run),
     }
     if cells.pool is not None:
         labels["pool"] = cells.digest

@@ -159,9 +159,11 @@ def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
 def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> Mapping[str, float]:
     """The best dev score that each searched cell reached when trained alone, by the cell's digest.
 
-    Of the studies with cell=searched on the data, embedding and model that the labels name.
+    Of the studies with cell=searched on the basis that the labels name, or, of a search from before there was one, on
+    the data, embedding and model.
     """
-    wanted = {key: labels[key] for key in (tag.DATASET, tag.EMBEDDING, tag.MODEL, tag.VECTORS) if key in labels}
+    alike = (tag.DATASET, tag.EMBEDDING, tag.MODEL, tag.VECTORS, tag.BASIS)
+    wanted = {key: labels[key] for key in alike if key in labels}
     best = max if METRICS[metric].direction == "maximize" else min
     found: dict[str, float] = {}
     for trial in tracker.runs("trial", {**wanted, tag.CELL: "searched", tag.METRIC: metric}):

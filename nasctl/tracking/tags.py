@@ -37,6 +37,8 @@ VECTORS = "nasctl.vectors"  # the file name of the word vectors (the paper's: gl
 MEMORY = "nasctl.memory"  # the memory of cells that a search's controller was taught from; not there without one
 ENCODER = "nasctl.encoder"  # the frozen encoder behind the vectors; not there for word vectors
 
+BASIS = "nasctl.basis"  # the digest of what scores must share to be compared: data, embedding and the model's readings
+
 ROLE = "nasctl.role"
 STATE = "nasctl.state"
 REASON = "nasctl.reason"

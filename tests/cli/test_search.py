@@ -37,6 +37,8 @@ def test_from_a_search_to_the_report(nasctl, searched):
         ("nasctl.search", "enas"),
     }
     assert "nasctl.source" not in tags["demo-sick-svd-blm-E"]
+    here = [run for run in runs(searched, "search") if run.tags["nasctl.name"] == "demo-sick-svd-blm-enas"]
+    assert {run.tags["nasctl.basis"] for run in here} == {tags["demo-sick-svd-blm-E"]["nasctl.basis"]}
     assert tags["demo-sick-svd-blm-T"].items() >= {
         ("nasctl.cell", "transferred"),
         ("nasctl.letters", "T"),

@@ -150,6 +150,21 @@ def test_what_the_store_has_begun_to_write_is_not_there_yet(
     assert scores_by_cell(mlflow, LABELS, "pearson") == {}
 
 
+@pytest.mark.parametrize(
+    ("asked", "best"),
+    [({"nasctl.basis": "b1"}, 0.8), ({"nasctl.basis": "b2"}, 0.9), ({}, 0.9)],  # {}: as before it was written down
+)
+def test_a_cell_alone_is_compared_on_the_basis_of_its_search(asked: dict[str, str], best: float) -> None:
+    tracker = MemoryTracker()
+    cell = {"code": "enas-24", "digest": "4d0ebb24fed4"}
+    for number, (basis, value) in enumerate((("b1", 0.7), ("b1", 0.8), ("b2", 0.9))):
+        tags = {**LABELS, "nasctl.cell": "searched", "nasctl.layers": "C", "nasctl.basis": basis}
+        study = tracker.begin_study(basis, tags, "")
+        tracker.log_trial(study, basis, entry(number, value, tags, cells=(cell,)))
+    (score,) = scores_by_cell(tracker, {**LABELS, **asked}, "pearson").values()
+    assert score == best
+
+
 def test_of_a_single_run_the_newest_that_ended_well_counts() -> None:
     tracker = MemoryTracker()
     tracker.log_run("sick", entry(0, 0.7, seconds={"train": 50.0}, test=0.6), ())
