@@ -130,22 +130,36 @@ def _show_searches(searches: Sequence[SearchProgress], better: dict[str, str], *
     for search in searches:
         record = None if search.found is None else search.found.entry.record
         cells = () if record is None else record.found
-        epochs = None if record is None else record.epochs
         best = max((cell.score for cell in cells), default=None)
         if as_json:
-            about = {"search": search.name, "state": search.state, "epochs": epochs, "best": best}
-            about["stale"] = search.name in better
-            click.echo(json.dumps({**about, "cells": [asdict(cell) for cell in cells], "owner": search.owner}))
+            about = {
+                "search": search.name,
+                "state": search.state,
+                "epochs": search.epochs,
+                "most": search.most,
+                "best": best,
+                "stale": search.name in better,
+                "cells": [asdict(cell) for cell in cells],
+                "owner": search.owner,
+            }
+            click.echo(json.dumps(about))
         state = f"{search.state}, stale" if search.name in better else search.state
         state = f"{state} ({search.owner})" if search.owner else state
         shown = "-" if best is None else f"{100 * best:.2f}"
-        rows.append((search.name, state, "-" if epochs is None else epochs, len(cells) or "-", shown))
+        rows.append((search.name, state, _epochs(search), len(cells) or "-", shown))
     if rows and not as_json:
         header = ("SEARCH", "STATE", "EPOCHS", "CELLS", "BEST")
         click.echo(columns(header, rows, right=header[2:]))
         for name, trial in better.items():
             click.echo(f"{name} is stale: the best LSTM is {trial} by now; search.name=OTHER takes that", err=True)
     return [search.name for search in searches if search.state == "stopped"]
+
+
+def _epochs(search: SearchProgress) -> str:
+    """Of one that is over how many it took, else how far it is."""
+    if search.epochs is None:
+        return "-"
+    return str(search.epochs) if search.found is not None else f"{search.epochs}/{search.most}"
 
 
 def _show_cells(searches: Sequence[SearchProgress]) -> None:

@@ -216,7 +216,8 @@ def _ranks(searches: Sequence[ExaminedSearch], tracker: Tracker, resamples: int)
     notes = [
         (
             "Rank correlations (Spearman's rho, Kendall's tau) between a found cell's score under the shared weights "
-            "and its best dev score when trained alone: studies with cell=searched on the same data, embedding and readings."
+            "and its best dev score when trained alone: studies with cell=searched on the same data, embedding and "
+            "readings."
         ),
         "That best is of as many trials as a study gave the cell: one that was tried more often had more chances.",
         "Intervals: bootstrap over the cells (BCa, 95 %); of ten cells they are wide, and rough.",

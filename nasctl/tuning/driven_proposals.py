@@ -28,7 +28,7 @@ from nasctl.tracking.records import EpochRecord, FoundCell, RunRecord, TrialEntr
 from nasctl.tracking.tags import label_tags
 from nasctl.tuning.driven import DrivenStudy, StudyOrder
 from nasctl.tuning.driven_search import JOB, first_labels, found_before, search_parameters
-from nasctl.tuning.events import Event, SearchEnded, StudyEnded
+from nasctl.tuning.events import Event, SearchEnded, StudyEnded, TrialEnded
 from nasctl.tuning.folders import Command, DrivenFolder
 from nasctl.tuning.study import TrialStore
 from nasctl.tuning.trials import Ended, Failure, code_in
@@ -180,8 +180,10 @@ class DrivenProposals:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _until_pool(self, events: Iterable[Event]) -> Iterator[Event]:
-        """What happens in the study, but that it ends with the search."""
+        """What happens in the study, but that it ends with the search, to which a trial is an epoch."""
         for event in events:
+            if isinstance(event, TrialEnded):
+                self._folder.advance(event.finished, self.order.study.spec.trials)
             if not isinstance(event, StudyEnded):
                 yield event
                 continue

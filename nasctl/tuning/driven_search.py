@@ -133,6 +133,7 @@ class DrivenSearch:
     def watch(self, task: Task, job: Job, epoch: EpochRecord) -> Prune | None:  # noqa: ARG002 - as `Driven` has it
         """A search is never given up; it counts its epochs."""
         self._epoch = epoch.epoch
+        self._folder.advance(self._epoch, self.spec.training.epochs)
         return None
 
     def answer(self, task: Task, job: Job, record: RunRecord, *, weights: bool) -> Keep | Drop:  # noqa: ARG002 - as above

@@ -2,8 +2,8 @@
 
 `studies/<name>/` and `searches/<name>/` below the store hold: lock and owner.json, identity.json, config.yaml,
 command.json (how it was asked for), best.safetensors with best.json (whose it is), and scratch/ (one folder per job,
-gone when its result is told); a study's predictions.jsonl; a search's labels.json, and what `tracking.found` says of
-one that is over.
+gone when its result is told); a study's predictions.jsonl; a search's labels.json and progress.json, and what
+`tracking.found` says of one that is over.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ LOOK_SECONDS = 0.5
 """For how long a new scheduler waits for a lock: somebody may only be looking whether it is taken."""
 
 CHECKPOINT, COMMAND, IDENTITY, LABELS = "best.safetensors", "command.json", "identity.json", "labels.json"
+PROGRESS = "progress.json"
 
 Kind = Literal["study", "search"]
 
@@ -216,6 +217,19 @@ class DrivenFolder:
             known = json.loads((self.path / LABELS).read_text("utf-8"))
             return {name: str(text) for name, text in known.items()}
         except (OSError, ValueError, AttributeError):
+            return None
+
+    def advance(self, epochs: int, most: int) -> None:
+        """Write down how far a search is. Only people read it: that it cannot be written is nobody's fault."""
+        with contextlib.suppress(OSError):
+            write_atomically(self.path / PROGRESS, json.dumps({"epochs": epochs, "most": most}))
+
+    def progress(self) -> tuple[int, int] | None:
+        """How many epochs a search has behind it, and at most; None if nothing was written down, or cannot be read."""
+        try:
+            known = json.loads((self.path / PROGRESS).read_text("utf-8"))
+            return int(known["epochs"]), int(known["most"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def command(self) -> Command | None:

@@ -16,12 +16,17 @@ from nasctl.tuning.owners import driver
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """A search that has begun; `found` is None until it is over, `owner` "" while nobody drives it."""
+    """A search that has begun; `found` is None until it is over, `owner` "" while nobody drives it.
+
+    `epochs` are those behind it, `most` those that it may have; None before the first one.
+    """
 
     name: str
     owner: str
     found: FoundSearch | None
     labels: Mapping[str, str]
+    epochs: int | None
+    most: int | None
 
     @property
     def state(self) -> str:
@@ -32,11 +37,15 @@ class SearchProgress:
 def searches(root: Path) -> Sequence[SearchProgress]:
     """Every search that has begun, by name. Raises StateMismatchError for a record that is none."""
     begun = sorted(path.parent for path in (root / FOLDER).glob(f"*/{IDENTITY}"))
-    folders = (DrivenFolder(root, path.name, "search") for path in begun)
-    return tuple(
-        SearchProgress(folder.name, driver(folder), read_search(folder.path), folder.labels() or {})
-        for folder in folders
-    )
+    return tuple(_progress(DrivenFolder(root, path.name, "search")) for path in begun)
+
+
+def _progress(folder: DrivenFolder) -> SearchProgress:
+    over = read_search(folder.path)
+    epochs, most = folder.progress() or (None, None)
+    if over is not None:
+        epochs = over.entry.record.epochs
+    return SearchProgress(folder.name, driver(folder), over, folder.labels() or {}, epochs, most)
 
 
 def search_disagreements(search: FoundSearch, tracker: Tracker) -> Iterator[tuple[str, bool]]:

@@ -24,6 +24,7 @@ def root(store):
     drive(store, [order(study(trials=2)), search_order("found")])
     folder = DrivenFolder(store, "left", "search")
     folder.describe({}, "", Command("search", ("dataset=sick",), (), str(Path.cwd())))
+    folder.advance(7, 150)
     return store
 
 
@@ -31,11 +32,11 @@ def test_status_lists_searches_and_the_cells_of_those_that_are_named(nasctl, roo
     told = [json.loads(line) for line in nasctl("status", "--json").stdout.splitlines()]
     assert [each.get("search") for each in told] == [None, "found", "left"]
     assert [(each["state"], each["epochs"], len(each["cells"])) for each in told[1:]] == [
-        *(("finished", 3, 5), ("stopped", None, 0))
+        *(("finished", 3, 5), ("stopped", 7, 0))
     ]
     table = nasctl("status")
     assert "found   finished       3      5" in table.stdout
-    assert "left    stopped        -      -      -" in table.stdout
+    assert "left    stopped    7/150      -      -" in table.stdout
     assert "nasctl resume goes on with those that are stopped" in table.stderr
     assert told[1]["cells"][0]["code"] not in table.stdout
     named = nasctl("status", "found").stdout

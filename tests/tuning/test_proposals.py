@@ -91,7 +91,7 @@ def test_it_ends_with_the_best_of_its_cells(tmp_path):
     ]
     folder = tmp_path / "searches" / "f"
     assert {path.name for path in folder.iterdir() if path.is_file()} == {
-        *("config.yaml", "identity.json", "labels.json", "lock", "pool.json", "record.json")
+        *("config.yaml", "identity.json", "labels.json", "lock", "pool.json", "progress.json", "record.json")
     }
     assert list(folder.glob("scratch/*")) == []
     assert SEARCH.validate_json((folder / "identity.json").read_text()) == spec == pinned(tmp_path, "f")[0]
@@ -155,7 +155,7 @@ def test_one_that_is_left_makes_the_same_proposals(tmp_path, after):
     spec = proposals_spec(trials=12)
     whole = drive(tmp_path / "whole", [proposals_order(spec=spec, levels=4)])[-1].record
     leave(tmp_path, proposals_order(spec=spec, levels=4), after)
-    assert [each.state for each in searches(tmp_path)] == ["stopped"]
+    assert [(each.state, each.epochs, each.most) for each in searches(tmp_path)] == [("stopped", after, 12)]
     assert same(drive(tmp_path, [proposals_order(spec=spec, levels=4)])[-1].record, whole)
 
 
