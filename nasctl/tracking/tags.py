@@ -15,6 +15,7 @@ PREFIX = "nasctl."
 
 KIND = "nasctl.kind"  # study, trial, run or search
 STUDY = "nasctl.study"
+UID = "nasctl.uid"  # on a study: what its database calls it, so that studies of one name are told apart
 TRIAL = "nasctl.trial"
 NAME = "nasctl.name"  # of a single run or a search
 

@@ -19,7 +19,7 @@ from nasctl import faults
 from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError
 from nasctl.specs import RUN, SEARCH, SearchSpec, StudySpec, study_identity
 from nasctl.tracking.records import EpochRecord, RunRecord
-from nasctl.tracking.tags import label_tags
+from nasctl.tracking.tags import UID, label_tags
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
 from nasctl.tuning.folders import Command, DrivenFolder, Kept, trial_bytes
 from nasctl.tuning.known import KnownRuns
@@ -105,11 +105,13 @@ class DrivenStudy:
         self.ended = False
         self._log = StudyLog(
             self.name,
-            label_tags(self.spec.labels),
+            label_tags(self.spec.labels) | {UID: trials.uid},
             order.config,
             lambda number: tracked(trials.ended(number), self.spec),
             trials.ended_numbers(),
         )
+        if writer is not None:
+            writer.check(self._log)
 
     @property
     def busy(self) -> int:

@@ -34,6 +34,11 @@ class Look:
     ended: Mapping[int, Ended]
     unreadable: Mapping[int, str]
 
+    @property
+    def uid(self) -> str | None:
+        """What tells it from studies of the same name; None if it was begun before studies had one."""
+        return self.stored.attributes.get("uid")
+
     @cached_property
     def best(self) -> Best | None:
         """The best finished trial; None if there is none."""

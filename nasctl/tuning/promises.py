@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from nasctl.errors import NasctlError, StateMismatchError, UsageError, nearest
+from nasctl.tracking.namesakes import check_own
 from nasctl.tracking.records import Tracker
 from nasctl.tuning.agreement import Shown, disagreements, table_differences
 from nasctl.tuning.folders import DrivenFolder
@@ -125,12 +126,16 @@ def _verified(stores: _Stores, name: str) -> Verified:
         return Verified(name, before, (Broken("ended", "the study", str(error), error.hint),))
     look, spec = replace(look, owner=before or driver(folder)), look.spec
     stored_badly = damage(look, stores.studies)
-    behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
-        Broken("tracked", where, what, BACKUP if stored_badly else (LACKING if lacking else ANEW).format(name))
-        for where, what, lacking in disagreements(
-            spec, look.ended, parents, children, whole, living=bool(look.owner), over=look.over
-        )
-    ]
+    try:
+        check_own(tracker, name, look.uid)
+        behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
+            Broken("tracked", where, what, BACKUP if stored_badly else (LACKING if lacking else ANEW).format(name))
+            for where, what, lacking in disagreements(
+                spec, look.ended, parents, children, whole, living=bool(look.owner), over=look.over
+            )
+        ]
+    except StateMismatchError as error:
+        behind = [Broken("tracked", "the study", str(error), error.hint)]
     broken = [*stored_badly, *_owned(name, folder, stores.root), *behind]
     if look.over and look.best is not None:
         broken += _end(look, folder)

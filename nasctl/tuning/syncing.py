@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from nasctl.errors import MachineError, StateMismatchError
+from nasctl.tracking.namesakes import check_own
 from nasctl.tracking.records import Tracker
-from nasctl.tracking.tags import STUDY, label_tags
+from nasctl.tracking.tags import STUDY, UID, label_tags
 from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.look import Look, look_at
 from nasctl.tuning.outcomes import named, study_ended, tracked
@@ -38,8 +39,8 @@ class Synced:
 def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, rebuild: bool = False) -> Synced:
     """Log everything of the study that the tracker lacks; with `rebuild`, once what it has is removed.
 
-    Raises StateMismatchError if somebody drives the study, or its trials are damaged; MachineError if the tracker
-    cannot be written. Whatever it raises, the same call goes on.
+    Raises StateMismatchError if somebody drives the study, its trials are damaged, or the tracker has another study of
+    its name; MachineError if the tracker cannot be written. Whatever it raises, the same call goes on.
     """
     folder = DrivenFolder(root, name)
     folder.acquire()
@@ -50,6 +51,7 @@ def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, re
                 f"the studies' database is damaged at {broken[0].where} of {name}: {broken[0].what}",
                 f"nasctl status {name} --verify",
             )
+        check_own(tracker, name, look.uid)
         if rebuild:
             tracker.forget({STUDY: name})
         return _logged(look, folder, tracker)
@@ -61,7 +63,7 @@ def _logged(look: Look, folder: DrivenFolder, tracker: Tracker) -> Synced:
     spec, best = look.spec, look.best
     log = StudyLog(
         spec.name,
-        label_tags(spec.labels),
+        label_tags(spec.labels) | ({UID: look.uid} if look.uid else {}),
         _config(look, folder),
         lambda number: tracked(look.ended[number], spec),
         tuple(look.ended),

@@ -15,10 +15,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from nasctl.errors import NasctlError
+from nasctl.errors import NasctlError, StateMismatchError
 from nasctl.tracking.kept import KeptRun
+from nasctl.tracking.namesakes import check_own
 from nasctl.tracking.records import Tracker, TrialEntry
+from nasctl.tracking.tags import UID
 
 QUEUE_LENGTH = 256
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -60,10 +63,24 @@ class TrackerWriter:
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._succeeded = time.monotonic()
         self._skipped = 0
+        self._away = False  # when it was asked for studies of the same names
         self._thread = threading.Thread(target=self._write, name="tracker", daemon=True)
         self._thread.start()
 
     # --- for the scheduler --------------------------------------------------------------------------------------------
+
+    def check(self, log: StudyLog) -> None:
+        """Before anything begins: raises StateMismatchError if the tracker has another study of this name.
+
+        One that is away is asked again when it is there.
+        """
+        if not self._away:
+            try:
+                check_own(self._tracker, log.study, log.tags.get(UID))
+            except StateMismatchError:
+                raise
+            except Exception:  # noqa: BLE001 - as below
+                self._away = True
 
     def begin(self, log: StudyLog) -> None:
         """Begin a study, and log those of its trials that the tracker does not have."""
@@ -86,7 +103,7 @@ class TrackerWriter:
         artifacts: Sequence[Path],
     ) -> None:
         """End a study, once all of its trials are logged."""
-        self._queue.put((log, lambda: self._tracker.end_study(log.id, state, metrics, tags, artifacts)))
+        self._queue.put((log, lambda: self._end(log, state, metrics, tags, artifacts)))
 
     def run(self, run: KeptRun) -> None:
         """Log a run outside any study, unless the tracker has it."""
@@ -129,13 +146,24 @@ class TrackerWriter:
             self._catch_up(log)
 
     def _begin(self, log: StudyLog) -> None:
+        check_own(self._tracker, log.study, log.tags.get(UID))
         log.id = self._tracker.begin_study(log.study, log.tags, log.config)
         known = self._tracker.trials(log.id)
         log.behind.extend(number for number in log.told if number not in known)
 
     def _log(self, log: StudyLog, entry: TrialEntry) -> None:
-        self._tracker.log_trial(log.id, log.study, entry)
+        if self._begun(log):
+            self._tracker.log_trial(log.id, log.study, entry)
         self._room.release()
+
+    def _end(self, log: StudyLog, *end: Any) -> None:
+        if self._begun(log):
+            self._tracker.end_study(log.id, *end)
+
+    def _begun(self, log: StudyLog) -> bool:
+        """Whether the study could begin: what is logged of one that could not would be nobody's."""
+        self._skipped += not log.id
+        return bool(log.id)
 
     def _catch_up(self, log: StudyLog) -> None:
         while log.id and log.behind:  # not before its study has begun
@@ -152,6 +180,10 @@ class TrackerWriter:
         while not self._given_up.is_set():
             try:
                 call()
+            except StateMismatchError as error:  # which no patience mends
+                self._warn(error)
+                self._skipped += 1
+                return
             except Exception as error:  # noqa: BLE001 - whatever a tracker's library raises, the study goes on
                 self._warn(error)
             else:
@@ -171,4 +203,5 @@ class TrackerWriter:
         if time.monotonic() - self._warned >= WARN_SECONDS:
             self._warned = time.monotonic()
             name = "" if isinstance(error, NasctlError) else f"{type(error).__name__}: "
-            self._warnings.put(f"the tracker cannot be written, the work goes on: {name}{error}"[:500])
+            hint = f"; {error.hint}" if isinstance(error, StateMismatchError) else ""
+            self._warnings.put(f"the tracker cannot be written, the work goes on: {name}{error}{hint}"[:500])

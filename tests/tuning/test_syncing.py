@@ -39,6 +39,15 @@ class Away(MemoryTracker):
         super().end_study(*arguments)
 
 
+class Unreachable(Away):
+    """It cannot be read then, either."""
+
+    def runs(self, *arguments, **keywords):
+        if self.away.is_set():
+            raise ConnectionError("away")
+        return super().runs(*arguments, **keywords)
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr(writer, "FIRST_PAUSE_SECONDS", 0.01)
@@ -156,6 +165,52 @@ def test_nobody_else_may_be_driving_it(tmp_path):
     with pytest.raises(StateMismatchError, match="is driven by another scheduler"):
         sync(tmp_path, MemoryTracker())
     other.release()
+
+
+def test_a_study_of_the_same_name_in_another_store_is_left_in_peace(tmp_path, impatient):
+    """Two people, two stores, one server: neither loses a trial, and nothing of one is told of the other."""
+    tracker = Unreachable()
+    drive(tmp_path / "hers", [order(study(trials=3))], tracker=tracker)
+    hers = sorted(tracker.runs(), key=lambda run: run.id)
+    with pytest.raises(StateMismatchError, match="MLflow has another study s, which was begun in another") as told:
+        drive(tmp_path / "mine", [order(study(trials=2))], tracker=tracker)
+    assert "store.experiment=OTHER" in told.value.hint
+    drive(tmp_path / "mine", [order(study("t", trials=1))], tracker=tracker)
+
+    tracker.away.set()  # as a server that cannot be asked before the study begins
+    with scheduler(tmp_path / "mine", [order(study(trials=2))], tracker=tracker) as driver:
+        events = []
+        for event in driver.run():
+            events.append(event)
+            tracker.away.clear()
+    assert finals(events)["s"].finished == 2
+    warned = [event.message for event in events if isinstance(event, Warned)]
+    assert any("has another study s" in text and "store.experiment=OTHER" in text for text in warned)
+    assert any("nasctl sync completes it" in text for text in warned)
+    for rebuild in (False, True):
+        with pytest.raises(StateMismatchError, match="has another study s"):
+            sync(tmp_path / "mine", tracker, rebuild=rebuild)
+    (found,) = broken(tmp_path / "mine", tracker)
+    assert (found.promise, "store.experiment=OTHER" in found.mend) == ("tracked", True)
+    assert sorted(tracker.runs(tags={"nasctl.study": "s"}), key=lambda run: run.id) == hers
+    assert broken(tmp_path / "hers", tracker) == []
+    other = MemoryTracker()  # another experiment
+    assert sync(tmp_path / "mine", other).sent == 2
+
+
+def test_a_study_from_before_studies_had_a_uid_stays_the_same(tmp_path):
+    tracker = MemoryTracker()
+    drive(tmp_path, [order(study(trials=1))], tracker=tracker)
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+        connection.execute("DELETE FROM study_user_attributes WHERE key = 'uid'")
+        connection.commit()
+    (parent,) = tracker.runs("study")
+    uid = parent.tags.pop("nasctl.uid")
+    assert sync(tmp_path, tracker).sent == 0
+    drive(tmp_path, [order(study(trials=2))], tracker=tracker)
+    (parent,) = tracker.runs("study")
+    assert parent.tags["nasctl.uid"] != uid
+    assert broken(tmp_path, tracker) == []
 
 
 def test_of_a_damaged_study_nothing_is_deleted(tmp_path):

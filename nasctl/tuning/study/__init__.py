@@ -8,8 +8,8 @@ if nothing had happened.
 
 A trial's user attributes: `digest` (its run), `record` (once it has ended), `failures` (the attempts that came to
 nothing), `duplicate_of`, `retry_of` (the failed trial whose parameters it has). A study's: `identity`, `spec`,
-`versions`, `in_flight`, `final`, and in `left` how it stands while nobody drives it: `finished`,
-`interrupted` or `failed`.
+`versions`, `in_flight`, `final`, `uid` (random; no other study has it), and in `left` how it stands while nobody
+drives it: `finished`, `interrupted` or `failed`.
 """
 
 from nasctl.tuning.study.asking import TrialStore

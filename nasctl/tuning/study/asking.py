@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import platform
+import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -213,7 +214,9 @@ class TrialStore:
             check_identity("study", name, stored["identity"], identity)
         versions = {"python": platform.python_version()}
         versions |= {package: importlib.metadata.version(package) for package in ("nasctl", "optuna", "torch")}
+        self.uid = str(stored.get("uid") or secrets.token_hex(8))
         wanted = {
+            "uid": self.uid,
             "spec": STUDY.dump_python(self.spec, mode="json"),
             "versions": versions,
             "in_flight": self.spec.in_flight,
