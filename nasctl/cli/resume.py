@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.named import check_known, opened_studies, searches_of, split, undriven
 from nasctl.cli.options import OverrideType
-from nasctl.cli.stores import Stores
+from nasctl.cli.stores import Stores, quoted
 from nasctl.errors import StateMismatchError, UsageError
 
 if TYPE_CHECKING:
@@ -132,9 +131,8 @@ def _drive(
     for name, command in zip(names, commands, strict=True):
         click.echo(f"{verb} {name}: {done[name]}; {command.typed()}", err=True)
     os.chdir(folders.pop())  # what the commands name is named from there
-    where = [] if stores.root == Path("runs").absolute() else [f"store.root={_quoted(stores.root)}"]
     run_again = importlib.import_module(driver).run_again  # --help need not pay for it
-    run_again(names, commands, shlex.join(["nasctl", "resume", *names, *where]), retry=retry, as_json=as_json)
+    run_again(names, commands, stores.typed("nasctl", "resume", *names), retry=retry, as_json=as_json)
 
 
 def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tuple[str, ...]) -> Command:
@@ -156,7 +154,7 @@ def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tup
     ours = [each for each in overrides if _key(each) != "store.root"]
     root = next((each for each in command.overrides if _key(each) == "store.root"), "store.root=runs")
     if (Path(command.folder) / root.partition("=")[2]).resolve() != stores.root.resolve():
-        ours.append(f"store.root={_quoted(stores.root.resolve())}")
+        ours.append(f"store.root={quoted(str(stores.root.resolve()))}")
     keys = {_key(each) for each in ours}
     kept = (each for each in command.overrides if _key(each) not in keys)
     folders = tuple(str(Path(each).expanduser().absolute()) for each in conf_dirs)
@@ -165,8 +163,3 @@ def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tup
 
 def _key(override: str) -> str:
     return override.partition("=")[0]
-
-
-def _quoted(path: Path) -> str:
-    """A path as a value of an override, whatever it holds."""
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -85,9 +85,10 @@ def _wait(folder: DrivenFolder, owner: Owner) -> None:
 
 
 def _tell(stores: Stores, name: str) -> None:
+    again = stores.typed("nasctl", "resume", name)
     if (search := searches_of(stores).get(name)) is not None:
         over = f"is finished: {counted(len(search.found.entry.record.found), 'cell')} found" if search.found else ""
-        click.echo(f"{name} {over or f'is stopped; nasctl resume {name}'}")
+        click.echo(f"{name} {over or f'is stopped; {again}'}")
         return
     with opened_studies(stores) as (_, known):
         study = next(each for each in known if each.name == name)
@@ -95,4 +96,4 @@ def _tell(stores: Stores, name: str) -> None:
         click.echo(f"{name} is finished: {study.finished} of {study.trials} trials, {study.failed} failed")
         return
     open_ = f", {study.unfinished} to be taken up again" if study.unfinished else ""
-    click.echo(f"{name} is stopped: {study.finished} of {study.trials} trials are done{open_}; nasctl resume {name}")
+    click.echo(f"{name} is stopped: {study.finished} of {study.trials} trials are done{open_}; {again}")

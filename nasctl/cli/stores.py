@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from nasctl.tracking.records import Tracker
     from nasctl.tracking.store import MlflowTracker
 
-__all__ = ["Stores", "open_tracker", "stores_of", "tracker_for_studies"]
+__all__ = ["Stores", "open_tracker", "quoted", "stores_of", "tracker_for_studies"]
+
+STUDIES_FILE, TRACKING_FILE = "studies.db", "mlflow.db"
+EXPERIMENT = "nasctl"
+"""MLflow's experiment in conf/config.yaml."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,17 @@ class Stores:
         """Where a single run leaves what it needs to go on from."""
         return self.root / "scratch" / digest
 
+    def typed(self, *command: str) -> str:
+        """A command as it could be typed on these stores: with what is not as conf/ or the environment has it."""
+        asked = {
+            "store.root": (str(self.root), str(Path("runs").absolute())),
+            "store.url": (self.studies, _unasked("store.url", self.root, STUDIES_FILE)),
+            "store.tracking": (self.tracking, _unasked("store.tracking", self.root, TRACKING_FILE)),
+            "store.experiment": (self.experiment, EXPERIMENT),
+        }
+        words = (f"{key}={quoted(value)}" for key, (value, unasked) in asked.items() if value != unasked)
+        return shlex.join([*command, *words])
+
     def files(self) -> dict[str, Path]:
         """The databases that are SQLite files, whether they exist or not."""
         both = {"studies": sqlite_path(self.studies), "tracking": sqlite_path(self.tracking)}
@@ -64,8 +80,8 @@ def stores_of(settings: Settings) -> Stores:
     cannot stand in the address of one.
     """
     root = Path(settings.store.root).expanduser().absolute()
-    studies = _address("store.url", settings.store.url) or _in_file(root, "studies.db")
-    tracking = _address("store.tracking", settings.store.tracking) or _in_file(root, "mlflow.db")
+    studies = _address("store.url", settings.store.url) or _in_file(root, STUDIES_FILE)
+    tracking = _address("store.tracking", settings.store.tracking) or _in_file(root, TRACKING_FILE)
     if studies == tracking:
         raise UsageError(
             "store.url and store.tracking are one database; Optuna and MLflow need one each",
@@ -86,6 +102,11 @@ def _address(key: str, asked: str | None) -> str | None:
     return set_ or asked
 
 
+def _unasked(key: str, root: Path, name: str) -> str:
+    """The address without a setting."""
+    return os.environ.get(ADDRESSES[key]) or f"sqlite:///{root / name}"
+
+
 def _in_file(root: Path, name: str) -> str:
     """The address of an SQLite file."""
     if foreign := re.search(r"\?|%[0-9A-Fa-f]{2}", str(root)):  # SQLAlchemy takes them for its own
@@ -93,6 +114,14 @@ def _in_file(root: Path, name: str) -> str:
             f"store.root={root}: {foreign.group()} cannot stand in a database's address", "a folder without it"
         )
     return f"sqlite:///{root / name}"
+
+
+def quoted(text: str) -> str:
+    """A text as a value of an override, whatever it holds."""
+    if re.fullmatch(r"[\w./:@+-]+", text):
+        return text
+    # To Hydra a backslash is one, but before a quotation mark.
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + found[2].replace('"', r"\""), text) + '"'
 
 
 def tracker_for_studies(stores: Stores) -> Tracker:

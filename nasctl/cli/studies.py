@@ -246,10 +246,9 @@ def _show(ended: Sequence[StudyEnded], specs: Mapping[str, StudySpec], stores: S
     click.echo("\n" + columns(header, rows, right=("TRIALS", "FAILED", "BEST", "DEV", "TEST")))
     for name, cell in chosen.items():
         click.echo(f"\nThe cell of {name} is {cell.name}:\n{cell.cell}")
-    where = "" if stores.root == Path("runs").absolute() else " " + shlex.quote(f"store.root={stores.root}")
     click.echo(f"\nEverything is in {stores.root}: the trials, MLflow's store, the best weights.", err=True)
-    click.echo(f"nasctl ui{where}: every trial in the browser", err=True)
-    click.echo(f"nasctl report{where}: tables, beside the paper's numbers", err=True)
+    click.echo(f"{stores.typed('nasctl', 'ui')}: every trial in the browser", err=True)
+    click.echo(f"{stores.typed('nasctl', 'report')}: tables, beside the paper's numbers", err=True)
 
 
 def _chosen(study: StudyEnded, spec: StudySpec) -> PoolCell | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nasctl.cli.stores import stores_of
+from nasctl.cli.stores import quoted, stores_of
 from nasctl.config.composition import compose
 from nasctl.databases import TRACKING_VARIABLE, URL_VARIABLE
 from nasctl.errors import UsageError
@@ -61,3 +61,20 @@ def test_a_folder_that_no_address_can_name_is_refused(name):
     servers = ("store.url=postgresql://h/a", "store.tracking=postgresql://h/b")
     assert stores(*servers, f"store.root='/data/{name}'").root.name == name
     assert stores("store.root='/data/größe #1 100%'").files()
+
+
+def test_a_command_is_told_with_what_leads_to_the_stores(monkeypatch):
+    assert stores().typed("nasctl", "ui") == "nasctl ui"
+    here = "store.root='/data/größe #1'"
+    assert stores(here).typed("nasctl", "ui") == "nasctl ui 'store.root=\"/data/größe #1\"'"
+    server = ("store.root=/data", "store.tracking=http://host:5000", "store.experiment=mine")
+    assert stores(*server).typed("nasctl", "resume", "s") == f"nasctl resume s {' '.join(server)}"
+    monkeypatch.setenv(URL_VARIABLE, "postgresql://h/db")  # whoever types it has that, too
+    assert stores("store.root=/data").typed("nasctl", "report") == "nasctl report store.root=/data"
+
+
+@pytest.mark.parametrize(
+    "text", ["runs", "/a b/c", 'say "so"', "back\\slash", "ends\\\\", '\\"', "größe #1", "a,b=c", "http://h:5000/x"]
+)
+def test_a_quoted_text_comes_back(text):
+    assert compose([f"store.root={quoted(text)}"]).store.root == text
