@@ -49,8 +49,12 @@ def _progress(folder: DrivenFolder) -> SearchProgress:
 
 
 def search_disagreements(search: FoundSearch, tracker: Tracker) -> Iterator[tuple[str, bool]]:
-    """Where a tracker's run of a search that is over differs from its record, and whether that is only lacking."""
-    runs = [run for run in tracker.runs("search", {NAME: search.name}) if run.state != "running"]
+    """Where a tracker's run of a search that is over differs from its record, and whether that is only lacking.
+
+    Another search of its name, from another store on the same server, is none of its business.
+    """
+    own = {NAME: search.name, DIGEST: search.entry.record.digest}
+    runs = [run for run in tracker.runs("search", own) if run.state != "running"]
     if not runs:
         yield "MLflow has nothing of it", True
     elif len(runs) > 1:
@@ -61,8 +65,6 @@ def search_disagreements(search: FoundSearch, tracker: Tracker) -> Iterator[tupl
 
 def _unlike(run: StoredRun, search: FoundSearch) -> Iterator[str]:
     record = search.entry.record
-    if run.tags.get(DIGEST) != record.digest:
-        yield f"MLflow has it as the search {run.tags.get(DIGEST)}, it is {record.digest}"
     if run.state != record.state:
         yield f"MLflow has it as {run.state}, it is {record.state}"
     if not same(run.metrics.get("value"), record.value):

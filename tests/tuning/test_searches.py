@@ -61,6 +61,16 @@ def test_a_search_is_one_job_whose_result_is_kept_and_tracked(tmp_path):
     assert broken(tmp_path, tracker) == []
 
 
+def test_another_search_of_the_same_name_in_another_store_is_left_in_peace(tmp_path):
+    tracker, specs = MemoryTracker(), {"hers": search_spec(), "mine": search_spec(child_steps=200)}
+    for store, spec in specs.items():
+        drive(tmp_path / store, [search_order(spec=spec)], tracker=tracker)
+    assert {run.tags["nasctl.digest"] for run in tracker.runs()} == set(map(search_digest, specs.values()))
+    assert [broken(tmp_path / store, tracker) for store in specs] == [[], []]
+    found(tmp_path / "mine")[0].forget(tracker)
+    assert [bool(broken(tmp_path / store, tracker)) for store in specs] == [False, True]
+
+
 def test_parameters_are_flat_and_of_one_kind_each():
     values = search_parameters(search_spec())
     assert values["strategy.controller.grad_norm"] == values["child_steps"] == "null"
