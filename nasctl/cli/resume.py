@@ -130,9 +130,10 @@ def _drive(
     verb = "retrying the failed trials of" if retry else "resuming"
     for name, command in zip(names, commands, strict=True):
         click.echo(f"{verb} {name}: {done[name]}; {command.typed()}", err=True)
+    again = stores.typed("nasctl", "resume", *names)
     os.chdir(folders.pop())  # what the commands name is named from there
     run_again = importlib.import_module(driver).run_again  # --help need not pay for it
-    run_again(names, commands, stores.typed("nasctl", "resume", *names), retry=retry, as_json=as_json)
+    run_again(names, commands, again, retry=retry, as_json=as_json)
 
 
 def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tuple[str, ...]) -> Command:

@@ -73,7 +73,7 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
     if names and not as_json:
         _show_cells(searches)
     if stopped and not as_json:
-        click.echo("\nnasctl resume goes on with those that are stopped", err=True)
+        click.echo(f"\n{stores.typed('nasctl', 'resume')} goes on with those that are stopped", err=True)
 
 
 def _show_studies(studies: Sequence[StudyProgress], stores: Stores, *, as_json: bool) -> list[str]:
@@ -136,7 +136,7 @@ def _show_searches(searches: Sequence[SearchProgress], better: dict[str, str], *
                 "search": search.name,
                 "state": search.state,
                 "epochs": search.epochs,
-                "most": search.most,
+                "at_most": search.most,
                 "best": best,
                 "stale": search.name in better,
                 "cells": [asdict(cell) for cell in cells],

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Stores", "open_tracker", "quoted", "stores_of", "tracker_for_studies"]
 
 STUDIES_FILE, TRACKING_FILE = "studies.db", "mlflow.db"
+HYDRA_WORDS = frozenset({"true", "false", "null", "nan", "inf"})
 EXPERIMENT = "nasctl"
 """MLflow's experiment in conf/config.yaml."""
 
@@ -118,7 +119,7 @@ def _in_file(root: Path, name: str) -> str:
 
 def quoted(text: str) -> str:
     """A text as a value of an override, whatever it holds."""
-    if re.fullmatch(r"[\w./:@+-]+", text):
+    if re.fullmatch(r"[A-Za-z/][A-Za-z0-9_./:@+-]*", text) and text.lower() not in HYDRA_WORDS:
         return text
     # To Hydra a backslash is one, but before a quotation mark.
     return '"' + re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + found[2].replace('"', r"\""), text) + '"'
@@ -136,7 +137,8 @@ def tracker_for_studies(stores: Stores) -> Tracker:
     except MachineError as error:
         if urlsplit(stores.tracking).scheme not in {"http", "https"}:
             raise
-        click.echo(f"nasctl: {error}: the study goes on without it; nasctl sync completes it later", err=True)
+        sync = stores.typed("nasctl", "sync")
+        click.echo(f"nasctl: {error}: the study goes on without it; {sync} completes it later", err=True)
         return LateTracker(lambda: open_tracker(stores))
 
 

@@ -29,7 +29,7 @@ class MemoryTracker:
     def begin_study(self, study: str, tags: Mapping[str, str], config: str) -> str:
         """The id of the study's run, made if there is none."""
         wanted = tag.study_tags(study, tags)
-        known = self._find({tag.KIND: "study", tag.STUDY: study})
+        known = self._find(tag.study_key(study, tags))
         id_ = known.id if known else self._add(wanted, started=time.time())
         self._change(id_, wanted, {})
         self.configs[id_] = config

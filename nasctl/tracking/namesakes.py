@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nasctl.errors import StateMismatchError
 from nasctl.tracking import tags as tag
-from nasctl.tracking.records import Tracker
+from nasctl.tracking.records import StoredRun
 
 
-def check_own(tracker: Tracker, study: str, uid: str | None) -> None:
-    """Raises StateMismatchError if the tracker has this study from another database, and what the tracker raises.
+def check_own(runs: Iterable[StoredRun], study: str, uid: str | None) -> None:
+    """Raises StateMismatchError unless the oldest of the tracker's runs of this study, newest first, is its own.
 
-    A study from before studies had a uid, on either side, is taken for the same.
+    `uid` is None for a study from before they had one, whose run has none, either.
     """
-    for run in tracker.runs("study", {tag.STUDY: study}):
-        if uid and run.tags.get(tag.UID, uid) != uid:
-            raise StateMismatchError(
-                f"MLflow has another study {study}, which was begun in another database",
-                "store.experiment=OTHER keeps them apart, or study.name=OTHER",
-            )
+    found = list(runs)
+    if found and found[-1].tags.get(tag.UID) != uid:
+        raise StateMismatchError(
+            f"MLflow has another study {study}, which was begun in another database",
+            "store.experiment=OTHER keeps them apart; else another study.name=, or delete that one in MLflow",
+        )

@@ -152,7 +152,10 @@ class Tracker(Protocol):
     """
 
     def begin_study(self, study: str, tags: Mapping[str, str], config: str) -> str:
-        """The id of the study's run, made if there is none; `config` (YAML) becomes its artifact config.yaml."""
+        """The id of the study's run, made if there is none; `config` (YAML) becomes its artifact config.yaml.
+
+        A run of the same name with another `uid` is another study's.
+        """
 
     def log_trial(self, study_id: str, study: str, entry: TrialEntry) -> str:
         """Log one ended trial with its per-epoch metrics as a child of the study; the id of its run."""

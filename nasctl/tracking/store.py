@@ -80,7 +80,7 @@ class MlflowTracker:
             raise UsageError(f"MLflow's store cannot be {redacted(uri)!r}", nearest(scheme, SCHEMES))
         self._artifacts = artifacts
         self._own_artifacts = scheme not in {"http", "https"}
-        self._studies: dict[str, str] = {}
+        self._studies: dict[tuple[str, str | None], str] = {}
         self._children: dict[str, dict[int, _Child]] = {}
         path = sqlite_path(uri)
         if self._own_artifacts:
@@ -95,9 +95,9 @@ class MlflowTracker:
 
     def begin_study(self, study: str, tags: Mapping[str, str], config: str) -> str:
         """The id of the study's run, made if there is none; `config` (YAML) becomes its artifact config.yaml."""
-        wanted = tag.study_tags(study, tags)
+        wanted, known = tag.study_tags(study, tags), (study, tags.get(tag.UID))
         with _told(f"begin the study {study}"):
-            found = self._studies.get(study) or self._find({tag.KIND: "study", tag.STUDY: study})
+            found = self._studies.get(known) or self._find(tag.study_key(study, tags))
             if found is None:
                 found = self._create(study, wanted)
                 self._children[found] = {}
@@ -105,7 +105,7 @@ class MlflowTracker:
                 self._update(found, wanted, {})
                 self._client.update_run(found, status=STATUS["running"])
             self._client.log_text(found, config, "config.yaml")
-        self._studies[study] = found
+        self._studies[known] = found
         return found
 
     def log_trial(self, study_id: str, study: str, entry: TrialEntry) -> str:

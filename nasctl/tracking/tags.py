@@ -75,6 +75,11 @@ def label_tags(labels: Mapping[str, str]) -> dict[str, str]:
     return {PREFIX + name: text for name, text in labels.items()}
 
 
+def uid_tag(uid: str | None) -> dict[str, str]:
+    """What tells a study from others of its name; nothing for one from before they had any."""
+    return {} if uid is None else {UID: uid}
+
+
 def record_tags(record: RunRecord) -> dict[str, str]:
     """What a record says in words: role, state, device, versions, and each layer's cell."""
     tags = {
@@ -99,6 +104,11 @@ def record_tags(record: RunRecord) -> dict[str, str]:
 def study_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:
     """All tags of a study's own run that has just begun, or goes on."""
     return {**tags, KIND: "study", STUDY: study, STATE: "running"}
+
+
+def study_key(study: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags by which a study's own run is found again."""
+    return {KIND: "study", STUDY: study} | {key: text for key, text in tags.items() if key == UID}
 
 
 def trial_tags(study: str, entry: TrialEntry) -> dict[str, str]:

@@ -19,7 +19,7 @@ from nasctl import faults
 from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError
 from nasctl.specs import RUN, SEARCH, SearchSpec, StudySpec, study_identity
 from nasctl.tracking.records import EpochRecord, RunRecord
-from nasctl.tracking.tags import UID, label_tags
+from nasctl.tracking.tags import label_tags, uid_tag
 from nasctl.tuning.events import BestChanged, Event, JobRepeated, StudyEnded, StudyStarted, TrialEnded, Warned
 from nasctl.tuning.folders import Command, DrivenFolder, Kept, trial_bytes
 from nasctl.tuning.known import KnownRuns
@@ -71,10 +71,15 @@ class StudyOrder:
     def driven(self, folder: DrivenFolder, around: Surroundings) -> Driven:
         """The study, opened or begun.
 
-        Raises StateMismatchError if it was begun with another identity, or is driven from another folder.
+        Raises StateMismatchError if it was begun with another identity, is driven from another folder, or the tracker
+        has another study of its name.
         """
         around.store.claim(self.spec.name, folder.root)
-        return DrivenStudy(self, TrialStore(around.store, self.spec), folder, around.known, around.writer)
+        uid = around.store.uid(self.spec.name)
+        if around.writer is not None:
+            around.writer.check(self.spec.name, uid)
+        trials = TrialStore(around.store, self.spec, uid)
+        return DrivenStudy(self, trials, folder, around.known, around.writer)
 
 
 class DrivenStudy:
@@ -105,13 +110,11 @@ class DrivenStudy:
         self.ended = False
         self._log = StudyLog(
             self.name,
-            label_tags(self.spec.labels) | {UID: trials.uid},
+            uid_tag(trials.uid) | label_tags(self.spec.labels),
             order.config,
             lambda number: tracked(trials.ended(number), self.spec),
             trials.ended_numbers(),
         )
-        if writer is not None:
-            writer.check(self._log)
 
     @property
     def busy(self) -> int:

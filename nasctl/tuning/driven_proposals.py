@@ -183,7 +183,7 @@ class DrivenProposals:
         """What happens in the study, but that it ends with the search, to which a trial is an epoch."""
         for event in events:
             if isinstance(event, TrialEnded):
-                self._folder.advance(event.finished, self.order.study.spec.trials)
+                self._folder.advance(event.finished, self._trials.spec.trials)
             if not isinstance(event, StudyEnded):
                 yield event
                 continue

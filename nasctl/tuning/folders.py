@@ -224,7 +224,7 @@ class DrivenFolder:
         with contextlib.suppress(OSError):
             write_atomically(self.path / PROGRESS, json.dumps({"epochs": epochs, "most": most}))
 
-    def progress(self) -> tuple[int, int] | None:
+    def epochs(self) -> tuple[int, int] | None:
         """How many epochs a search has behind it, and at most; None if nothing was written down, or cannot be read."""
         try:
             known = json.loads((self.path / PROGRESS).read_text("utf-8"))

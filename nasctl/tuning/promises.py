@@ -127,15 +127,16 @@ def _verified(stores: _Stores, name: str) -> Verified:
     look, spec = replace(look, owner=before or driver(folder)), look.spec
     stored_badly = damage(look, stores.studies)
     try:
-        check_own(tracker, name, look.uid)
+        check_own(parents, name, look.uid)
+    except StateMismatchError as error:
+        behind = [Broken("tracked", "the study", str(error), error.hint)]
+    else:
         behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
             Broken("tracked", where, what, BACKUP if stored_badly else (LACKING if lacking else ANEW).format(name))
             for where, what, lacking in disagreements(
                 spec, look.ended, parents, children, whole, living=bool(look.owner), over=look.over
             )
         ]
-    except StateMismatchError as error:
-        behind = [Broken("tracked", "the study", str(error), error.hint)]
     broken = [*stored_badly, *_owned(name, folder, stores.root), *behind]
     if look.over and look.best is not None:
         broken += _end(look, folder)

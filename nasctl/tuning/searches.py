@@ -42,7 +42,7 @@ def searches(root: Path) -> Sequence[SearchProgress]:
 
 def _progress(folder: DrivenFolder) -> SearchProgress:
     over = read_search(folder.path)
-    epochs, most = folder.progress() or (None, None)
+    epochs, most = folder.epochs() or (None, None)
     if over is not None:
         epochs = over.entry.record.epochs
     return SearchProgress(folder.name, driver(folder), over, folder.labels() or {}, epochs, most)

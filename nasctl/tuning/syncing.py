@@ -15,7 +15,7 @@ from typing import Literal
 from nasctl.errors import MachineError, StateMismatchError
 from nasctl.tracking.namesakes import check_own
 from nasctl.tracking.records import Tracker
-from nasctl.tracking.tags import STUDY, UID, label_tags
+from nasctl.tracking.tags import STUDY, label_tags, uid_tag
 from nasctl.tuning.folders import DrivenFolder
 from nasctl.tuning.look import Look, look_at
 from nasctl.tuning.outcomes import named, study_ended, tracked
@@ -51,7 +51,7 @@ def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, re
                 f"the studies' database is damaged at {broken[0].where} of {name}: {broken[0].what}",
                 f"nasctl status {name} --verify",
             )
-        check_own(tracker, name, look.uid)
+        check_own(tracker.runs("study", {STUDY: name}), name, look.uid)
         if rebuild:
             tracker.forget({STUDY: name})
         return _logged(look, folder, tracker)
@@ -63,7 +63,7 @@ def _logged(look: Look, folder: DrivenFolder, tracker: Tracker) -> Synced:
     spec, best = look.spec, look.best
     log = StudyLog(
         spec.name,
-        label_tags(spec.labels) | ({UID: look.uid} if look.uid else {}),
+        uid_tag(look.uid) | label_tags(spec.labels),
         _config(look, folder),
         lambda number: tracked(look.ended[number], spec),
         tuple(look.ended),

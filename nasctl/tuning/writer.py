@@ -15,13 +15,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nasctl.errors import NasctlError, StateMismatchError
 from nasctl.tracking.kept import KeptRun
 from nasctl.tracking.namesakes import check_own
 from nasctl.tracking.records import Tracker, TrialEntry
-from nasctl.tracking.tags import UID
+from nasctl.tracking.tags import STUDY, UID
 
 QUEUE_LENGTH = 256
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -45,9 +44,20 @@ class StudyLog:
     told: Sequence[int]
     """The trials that were told before this process began."""
     id: str = ""
+    refused: bool = False
+    """Whether the tracker has another study of its name: nothing of this one is logged there."""
     behind: deque[int] = field(default_factory=deque)
     caught_up: int = 0
     """How many of those that were behind have been logged."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A call to be made for a study, or for none; `holds` says that it has a place in the bounded queue."""
+
+    log: StudyLog | None
+    call: Callable[[], object]
+    holds: bool = False
 
 
 class TrackerWriter:
@@ -55,7 +65,7 @@ class TrackerWriter:
 
     def __init__(self, tracker: Tracker, patience: float = PATIENCE_SECONDS) -> None:
         self._tracker, self._patience = tracker, patience
-        self._queue: queue.SimpleQueue[tuple[StudyLog | None, Callable[[], object]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(QUEUE_LENGTH)
         self._logs: list[StudyLog] = []
         self._warnings: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -63,34 +73,37 @@ class TrackerWriter:
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._succeeded = time.monotonic()
         self._skipped = 0
-        self._away = False  # when it was asked for studies of the same names
+        self._asked_in_vain = False
         self._thread = threading.Thread(target=self._write, name="tracker", daemon=True)
         self._thread.start()
 
     # --- for the scheduler --------------------------------------------------------------------------------------------
 
-    def check(self, log: StudyLog) -> None:
-        """Before anything begins: raises StateMismatchError if the tracker has another study of this name.
+    def check(self, study: str, uid: str | None) -> None:
+        """Raises StateMismatchError if the tracker has another study of this name.
 
-        One that is away is asked again when it is there.
+        Before the first `begin`, as long as the thread has no use for the tracker. One that is away is asked once: it
+        is asked again when the study begins there.
         """
-        if not self._away:
+        if not self._asked_in_vain:
             try:
-                check_own(self._tracker, log.study, log.tags.get(UID))
+                check_own(self._tracker.runs("study", {STUDY: study}), study, uid)
             except StateMismatchError:
                 raise
-            except Exception:  # noqa: BLE001 - as below
-                self._away = True
+            except Exception:  # noqa: BLE001 - whatever a tracker's library raises, the study goes on
+                self._asked_in_vain = True
 
     def begin(self, log: StudyLog) -> None:
         """Begin a study, and log those of its trials that the tracker does not have."""
         self._logs.append(log)
-        self._queue.put((log, lambda: self._begin(log)))
+        self._queue.put(_Item(None, lambda: self._begin(log)))
 
     def trial(self, log: StudyLog, entry: TrialEntry) -> None:
         """Log a trial that has been told."""
+        if log.refused:
+            return
         if self._room.acquire(blocking=False):
-            self._queue.put((log, lambda: self._log(log, entry)))
+            self._queue.put(_Item(log, lambda: self._tracker.log_trial(log.id, log.study, entry), holds=True))
         else:
             log.behind.append(entry.number)
 
@@ -103,11 +116,11 @@ class TrackerWriter:
         artifacts: Sequence[Path],
     ) -> None:
         """End a study, once all of its trials are logged."""
-        self._queue.put((log, lambda: self._end(log, state, metrics, tags, artifacts)))
+        self._queue.put(_Item(log, lambda: self._tracker.end_study(log.id, state, metrics, tags, artifacts)))
 
     def run(self, run: KeptRun) -> None:
         """Log a run outside any study, unless the tracker has it."""
-        self._queue.put((None, lambda: run.log(self._tracker)))
+        self._queue.put(_Item(None, lambda: run.log(self._tracker)))
 
     def close(self) -> None:
         """Write what is left and end; `busy` tells how long that takes."""
@@ -138,32 +151,27 @@ class TrackerWriter:
 
     def _write(self) -> None:
         while (item := self._queue.get()) is not None:
-            log, call = item
-            if log is not None:
-                self._catch_up(log)
-            self._persist(call)
+            if item.log is not None and not item.log.id:  # it could not begin: its trials would be nobody's
+                self._skipped += not item.log.refused
+            else:
+                if item.log is not None:
+                    self._catch_up(item.log)
+                self._persist(item.call)
+            if item.holds:
+                self._room.release()
         for log in self._logs:
             self._catch_up(log)
 
     def _begin(self, log: StudyLog) -> None:
-        check_own(self._tracker, log.study, log.tags.get(UID))
+        try:
+            check_own(self._tracker.runs("study", {STUDY: log.study}), log.study, log.tags.get(UID))
+        except StateMismatchError as error:  # which no patience mends
+            log.refused = True
+            self._warnings.put(f"{error}: nothing is logged of this one; {error.hint}")
+            return
         log.id = self._tracker.begin_study(log.study, log.tags, log.config)
         known = self._tracker.trials(log.id)
         log.behind.extend(number for number in log.told if number not in known)
-
-    def _log(self, log: StudyLog, entry: TrialEntry) -> None:
-        if self._begun(log):
-            self._tracker.log_trial(log.id, log.study, entry)
-        self._room.release()
-
-    def _end(self, log: StudyLog, *end: Any) -> None:
-        if self._begun(log):
-            self._tracker.end_study(log.id, *end)
-
-    def _begun(self, log: StudyLog) -> bool:
-        """Whether the study could begin: what is logged of one that could not would be nobody's."""
-        self._skipped += not log.id
-        return bool(log.id)
 
     def _catch_up(self, log: StudyLog) -> None:
         while log.id and log.behind:  # not before its study has begun
@@ -180,10 +188,6 @@ class TrackerWriter:
         while not self._given_up.is_set():
             try:
                 call()
-            except StateMismatchError as error:  # which no patience mends
-                self._warn(error)
-                self._skipped += 1
-                return
             except Exception as error:  # noqa: BLE001 - whatever a tracker's library raises, the study goes on
                 self._warn(error)
             else:
@@ -203,5 +207,4 @@ class TrackerWriter:
         if time.monotonic() - self._warned >= WARN_SECONDS:
             self._warned = time.monotonic()
             name = "" if isinstance(error, NasctlError) else f"{type(error).__name__}: "
-            hint = f"; {error.hint}" if isinstance(error, StateMismatchError) else ""
-            self._warnings.put(f"the tracker cannot be written, the work goes on: {name}{error}{hint}"[:500])
+            self._warnings.put(f"the tracker cannot be written, the work goes on: {name}{error}"[:500])

@@ -73,8 +73,11 @@ def test_a_command_is_told_with_what_leads_to_the_stores(monkeypatch):
     assert stores("store.root=/data").typed("nasctl", "report") == "nasctl report store.root=/data"
 
 
-@pytest.mark.parametrize(
-    "text", ["runs", "/a b/c", 'say "so"', "back\\slash", "ends\\\\", '\\"', "größe #1", "a,b=c", "http://h:5000/x"]
-)
+TEXTS = ("runs", "./x", "~/x", "/a b/c", "/data/größe", "größe #1", "a,b=c", "http://h:5000/x")
+NUMBERS = ("123", "1e5", "1_000", ".5", "-inf", "nan", "true", "Null")
+MARKS = ('say "so"', "back\\slash", "ends\\\\", '\\"')
+
+
+@pytest.mark.parametrize("text", [*TEXTS, *NUMBERS, *MARKS])
 def test_a_quoted_text_comes_back(text):
     assert compose([f"store.root={quoted(text)}"]).store.root == text

@@ -38,6 +38,15 @@ def test_a_study_is_begun_once(tracker: Tracker) -> None:
     assert studies[STUDY].trial is None
 
 
+def test_studies_of_one_name_are_told_apart(tracker: Tracker) -> None:
+    hers, mine = (tracker.begin_study(STUDY, {**LABELS, "nasctl.uid": uid}, "") for uid in ("hers", "mine"))
+    assert tracker.begin_study(STUDY, {**LABELS, "nasctl.uid": "hers"}, "") == hers
+    for study, value in ((hers, 0.7), (mine, 0.8)):
+        tracker.log_trial(study, STUDY, entry(0, value))
+    assert {tracker.trials(study)[0] for study in (hers, mine)} == {run.id for run in tracker.runs("trial")}
+    assert {run.id: run.tags["nasctl.uid"] for run in tracker.runs("study")} == {hers: "hers", mine: "mine"}
+
+
 def test_a_trial_is_logged_once_whole(tracker: Tracker) -> None:
     study = tracker.begin_study(STUDY, LABELS, "")
     trial = tracker.log_trial(study, STUDY, entry(3, 0.7, tags={"nasctl.attempts": "2"}))

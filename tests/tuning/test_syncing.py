@@ -63,6 +63,14 @@ def sync(root, tracker, name="s", **options):
         store.close()
 
 
+def stored(root):
+    store = StudyStore(database(root))
+    try:
+        return [each.name for each in store.progress()]
+    finally:
+        store.close()
+
+
 def test_a_lost_tracker_is_made_anew_and_tables_are_the_same(tmp_path):
     before = MemoryTracker()
     drive(tmp_path, [order(study(trials=5, retries=1), faults=FAULTS)], tracker=before)
@@ -175,6 +183,7 @@ def test_a_study_of_the_same_name_in_another_store_is_left_in_peace(tmp_path, im
     with pytest.raises(StateMismatchError, match="MLflow has another study s, which was begun in another") as told:
         drive(tmp_path / "mine", [order(study(trials=2))], tracker=tracker)
     assert "store.experiment=OTHER" in told.value.hint
+    assert stored(tmp_path / "mine") == []  # nothing is left that nasctl resume would stumble over
     drive(tmp_path / "mine", [order(study("t", trials=1))], tracker=tracker)
 
     tracker.away.set()  # as a server that cannot be asked before the study begins
@@ -186,7 +195,7 @@ def test_a_study_of_the_same_name_in_another_store_is_left_in_peace(tmp_path, im
     assert finals(events)["s"].finished == 2
     warned = [event.message for event in events if isinstance(event, Warned)]
     assert any("has another study s" in text and "store.experiment=OTHER" in text for text in warned)
-    assert any("nasctl sync completes it" in text for text in warned)
+    assert not any("nasctl sync completes it" in text for text in warned)
     for rebuild in (False, True):
         with pytest.raises(StateMismatchError, match="has another study s"):
             sync(tmp_path / "mine", tracker, rebuild=rebuild)
@@ -200,17 +209,32 @@ def test_a_study_of_the_same_name_in_another_store_is_left_in_peace(tmp_path, im
 
 def test_a_study_from_before_studies_had_a_uid_stays_the_same(tmp_path):
     tracker = MemoryTracker()
-    drive(tmp_path, [order(study(trials=1))], tracker=tracker)
-    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+    drive(tmp_path / "old", [order(study(trials=1))], tracker=tracker)
+    without_uid(tmp_path / "old")
+    (parent,) = tracker.runs("study")
+    del parent.tags["nasctl.uid"]
+    with pytest.raises(StateMismatchError, match="has another study s"):
+        drive(tmp_path / "new", [order(study(trials=1))], tracker=tracker)
+    assert sync(tmp_path / "old", tracker).sent == 0
+    drive(tmp_path / "old", [order(study(trials=2))], tracker=tracker)
+    assert broken(tmp_path / "old", tracker) == []
+    assert all("nasctl.uid" not in run.tags for run in tracker.runs())
+
+
+def test_a_study_from_before_studies_had_a_uid_deletes_no_other(tmp_path):
+    tracker = MemoryTracker()
+    drive(tmp_path / "old", [order(study(trials=1))])
+    without_uid(tmp_path / "old")
+    drive(tmp_path / "new", [order(study(trials=2))], tracker=tracker)
+    with pytest.raises(StateMismatchError, match="has another study s"):
+        sync(tmp_path / "old", tracker, rebuild=True)
+    assert broken(tmp_path / "new", tracker) == []
+
+
+def without_uid(root):
+    with closing(sqlite3.connect(root / "studies.db")) as connection:
         connection.execute("DELETE FROM study_user_attributes WHERE key = 'uid'")
         connection.commit()
-    (parent,) = tracker.runs("study")
-    uid = parent.tags.pop("nasctl.uid")
-    assert sync(tmp_path, tracker).sent == 0
-    drive(tmp_path, [order(study(trials=2))], tracker=tracker)
-    (parent,) = tracker.runs("study")
-    assert parent.tags["nasctl.uid"] != uid
-    assert broken(tmp_path, tracker) == []
 
 
 def test_of_a_damaged_study_nothing_is_deleted(tmp_path):

@@ -208,3 +208,33 @@ def test_our_own_errors_are_warned_of_in_their_own_words(quick):
     writer.trial(study, entry(0))
     finish(writer)
     assert writer.warnings() == ["the tracker cannot be written, the work goes on: the tracking store is full"]
+
+
+def test_of_a_study_that_is_refused_nothing_is_logged_and_the_others_wait_no_longer(quick):
+    tracker = Weak()
+    MemoryTracker.begin_study(tracker, "s", {"nasctl.uid": "hers"}, "")
+    tracker.away = True
+    writer = TrackerWriter(tracker, patience=0.3)
+    refused, other = log(), log()
+    other.study = "t"
+    writer.begin(other)
+    writer.begin(refused)
+    while tracker.calls < 3:
+        time.sleep(0.01)
+    tracker.away = False
+    while not (refused.refused and other.id):
+        time.sleep(0.01)
+    tracker.away = True
+    for number in range(4):
+        refused.refused = False  # as if these had been queued before it was
+        writer.trial(refused, entry(number))
+        refused.refused = True
+        writer.trial(other, entry(number))
+    began = time.monotonic()
+    finish(writer)
+    assert time.monotonic() - began < 1.5  # patience, once
+    assert writer.lags  # of the other
+    assert [run.tags.get("nasctl.uid") for run in tracker.runs() if run.study == "s"] == ["hers"]
+    warnings = writer.warnings()
+    assert len(warnings) == 2  # the refusal is told beside the one that it was away
+    assert "has another study s" in warnings[1]

@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import json
 import platform
-import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -56,9 +55,12 @@ class TrialStore:
     as of the last `tell`, and so is `outcomes`: whether each trial counts, None for one that has not been told.
     """
 
-    def __init__(self, store: StudyStore, spec: StudySpec) -> None:
-        """Open the study or begin it. Raises StateMismatchError if it was begun with another identity."""
-        self._store, self.spec, self._rdb = store, spec, store.rdb
+    def __init__(self, store: StudyStore, spec: StudySpec, uid: str | None = None) -> None:
+        """Open the study or begin it, with the `uid` that `StudyStore.uid` has for it if a tracker is told of it.
+
+        Raises StateMismatchError if it was begun with another identity.
+        """
+        self._store, self.spec, self._rdb, self.uid = store, spec, store.rdb, uid
         maximize = METRICS[spec.run.metric].direction == "maximize"
         self._direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         self._distributions = {name: _distribution(domain) for name, domain in spec.space}
@@ -214,7 +216,6 @@ class TrialStore:
             check_identity("study", name, stored["identity"], identity)
         versions = {"python": platform.python_version()}
         versions |= {package: importlib.metadata.version(package) for package in ("nasctl", "optuna", "torch")}
-        self.uid = str(stored.get("uid") or secrets.token_hex(8))
         wanted = {
             "uid": self.uid,
             "spec": STUDY.dump_python(self.spec, mode="json"),
@@ -224,7 +225,7 @@ class TrialStore:
             "identity": identity,  # the last one: with it, all are there
         }
         for key, value in wanted.items():
-            if stored.get(key) != value:
+            if stored.get(key) != value and value is not None:
                 self._rdb.set_study_user_attr(id_, key, value)
         return id_
 

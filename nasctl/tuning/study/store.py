@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,17 @@ class StudyStore:
         """
         with database_errors(self.url):
             self._claims.take(study, root)
+
+    def uid(self, study: str) -> str | None:
+        """What a tracker calls the study beside its name, which another database may have, too: drawn for a new one.
+
+        None for one that was begun before studies had any.
+        """
+        with database_errors(self.url), contextlib.suppress(KeyError):
+            stored = self.rdb.get_study_user_attrs(self.rdb.get_study_id_from_name(study))
+            if "uid" in stored or "identity" in stored:
+                return stored.get("uid")
+        return secrets.token_hex(8)
 
     def close(self) -> None:
         """Let go of the database."""
