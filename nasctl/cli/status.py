@@ -54,7 +54,7 @@ def status(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, verify: bool, 
     names, stores = split(asked, conf_dirs)
     with opened_studies(stores) as (store, known):
         begun = searches_of(stores)
-        if store is None and not begun:
+        if not known and not begun:
             check_known(names, (), stores)
             click.echo(f"no study in {stores.root} yet; `nasctl baseline` begins one", err=True)
             return
