@@ -79,6 +79,7 @@ class StudyOrder:
         if around.writer is not None:
             around.writer.check(self.spec.name, uid)
         trials = TrialStore(around.store, self.spec, uid)
+        folder.describe(self.identity, self.config, self.command)  # at once: it stays, even if one beside it is refused
         return DrivenStudy(self, trials, folder, around.known, around.writer)
 
 
@@ -127,9 +128,8 @@ class DrivenStudy:
         return f"{self.name} has {self.trials.totals.trials} of {self.spec.trials} trials"
 
     def begin(self) -> Iterator[Event]:
-        """Write down what the study is, remove what an earlier scheduler left, and tell how far it is."""
+        """Remove what an earlier scheduler left, and tell how far the study is."""
         trials, best = self.trials, self.trials.best
-        self._folder.describe(self.order.identity, self.order.config, self.order.command)
         if self.order.retry:
             self._pending.extend(trials.ask_failed_again())
         needed = [asked.number for asked in self._pending] + ([best.number] if best and not self.order.search else [])

@@ -135,6 +135,7 @@ class DrivenProposals:
         """Write down what it is and remove what an earlier scheduler left; one that is over has ended again."""
         if self._found is None:
             self._labels = first_labels(self._folder, self.order.labels)
+            self._folder.describe(self._study.order.identity, self.order.config, self.order.command)
             yield from self._until_pool(self._study.begin())
             return
         self._folder.clear_all_but([])

@@ -55,7 +55,7 @@ class Driven(Protocol):
         """How far it is, in a few words."""
 
     def begin(self) -> Iterator[Event]:
-        """Write down what it is, remove what an earlier scheduler left, and tell how far it is."""
+        """Remove what an earlier scheduler left, and tell how far it is."""
 
     def next_task(self) -> Task | None:
         """The next job, if there is one now."""

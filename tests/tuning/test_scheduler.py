@@ -35,7 +35,7 @@ from nasctl.tuning.events import (
     Warned,
     WorkerStarted,
 )
-from nasctl.tuning.folders import DrivenFolder
+from nasctl.tuning.folders import Command, DrivenFolder
 from nasctl.tuning.study import StudyStore, TrialStore
 from nasctl.workers import noop
 
@@ -447,3 +447,13 @@ def test_a_study_in_a_shared_database_is_driven_from_one_folder_at_a_time(tmp_pa
         list(events)
     (end,) = finals(drive(there, [order(study(trials=4))], url=shared)).values()
     assert end.finished == 4
+
+
+def test_one_that_is_refused_leaves_those_beside_it_as_they_can_be_resumed(tmp_path):
+    drive(tmp_path, [order(study("t", trials=1))])
+    command = Command("baseline", ("study.name=s",), (), str(tmp_path))
+    both = [replace(order(study("s", trials=1)), command=command), order(study("t", trials=1, space=SMALL_SPACE))]
+    with pytest.raises(StateMismatchError, match="space"):
+        drive(tmp_path, both)
+    left = DrivenFolder(tmp_path, "s")
+    assert (left.command(), left.identity() is not None) == (command, True)
