@@ -136,7 +136,7 @@ def _show_searches(searches: Sequence[SearchProgress], better: dict[str, str], *
                 "search": search.name,
                 "state": search.state,
                 "epochs": search.epochs,
-                "at_most": search.most,
+                "at_most": search.at_most,
                 "best": best,
                 "stale": search.name in better,
                 "cells": [asdict(cell) for cell in cells],
@@ -159,7 +159,7 @@ def _epochs(search: SearchProgress) -> str:
     """Of one that is over how many it took, else how far it is."""
     if search.epochs is None:
         return "-"
-    return str(search.epochs) if search.found is not None else f"{search.epochs}/{search.most}"
+    return str(search.epochs) if search.found is not None else f"{search.epochs}/{search.at_most}"
 
 
 def _show_cells(searches: Sequence[SearchProgress]) -> None:

@@ -24,8 +24,7 @@ __all__ = ["Stores", "open_tracker", "quoted", "stores_of", "tracker_for_studies
 
 STUDIES_FILE, TRACKING_FILE = "studies.db", "mlflow.db"
 HYDRA_WORDS = frozenset({"true", "false", "null", "nan", "inf"})
-EXPERIMENT = "nasctl"
-"""MLflow's experiment in conf/config.yaml."""
+"""What Hydra reads as something else than text."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,14 @@ class Stores:
 
     def typed(self, *command: str) -> str:
         """A command as it could be typed on these stores: with what is not as conf/ or the environment has it."""
+        from nasctl.config.composition import compose  # noqa: PLC0415 - hydra, which --help need not pay for
+
+        default = compose(()).store
         asked = {
-            "store.root": (str(self.root), str(Path("runs").absolute())),
-            "store.url": (self.studies, _unasked("store.url", self.root, STUDIES_FILE)),
-            "store.tracking": (self.tracking, _unasked("store.tracking", self.root, TRACKING_FILE)),
-            "store.experiment": (self.experiment, EXPERIMENT),
+            "store.root": (str(self.root), str(Path(default.root).absolute())),
+            "store.url": (self.studies, _set("store.url") or _file(self.root, STUDIES_FILE)),
+            "store.tracking": (self.tracking, _set("store.tracking") or _file(self.root, TRACKING_FILE)),
+            "store.experiment": (self.experiment, default.experiment),
         }
         words = (f"{key}={quoted(value)}" for key, (value, unasked) in asked.items() if value != unasked)
         return shlex.join([*command, *words])
@@ -93,28 +95,31 @@ def stores_of(settings: Settings) -> Stores:
 
 def _address(key: str, asked: str | None) -> str | None:
     """The address that the setting or its variable says; None if neither does."""
-    variable = ADDRESSES[key]
-    set_ = os.environ.get(variable)
+    set_ = _set(key)
     if set_ and asked and set_ != asked:
         raise UsageError(
-            f"{key}={redacted(asked)}, and the environment's {variable} is another address",
-            f"leave {key}= away, or unset {variable}",
+            f"{key}={redacted(asked)}, and the environment's {ADDRESSES[key]} is another address",
+            f"leave {key}= away, or unset {ADDRESSES[key]}",
         )
     return set_ or asked
 
 
-def _unasked(key: str, root: Path, name: str) -> str:
-    """The address without a setting."""
-    return os.environ.get(ADDRESSES[key]) or f"sqlite:///{root / name}"
+def _set(key: str) -> str | None:
+    """The address that the environment has for the setting."""
+    return os.environ.get(ADDRESSES[key])
+
+
+def _file(root: Path, name: str) -> str:
+    return f"sqlite:///{root / name}"
 
 
 def _in_file(root: Path, name: str) -> str:
-    """The address of an SQLite file."""
+    """The address of an SQLite file. Raises UsageError for a folder that cannot stand in one."""
     if foreign := re.search(r"\?|%[0-9A-Fa-f]{2}", str(root)):  # SQLAlchemy takes them for its own
         raise UsageError(
             f"store.root={root}: {foreign.group()} cannot stand in a database's address", "a folder without it"
         )
-    return f"sqlite:///{root / name}"
+    return _file(root, name)
 
 
 def quoted(text: str) -> str:

@@ -219,16 +219,16 @@ class DrivenFolder:
         except (OSError, ValueError, AttributeError):
             return None
 
-    def advance(self, epochs: int, most: int) -> None:
+    def advance(self, epochs: int, at_most: int) -> None:
         """Write down how far a search is. Only people read it: that it cannot be written is nobody's fault."""
         with contextlib.suppress(OSError):
-            write_atomically(self.path / PROGRESS, json.dumps({"epochs": epochs, "most": most}))
+            write_atomically(self.path / PROGRESS, json.dumps({"epochs": epochs, "at_most": at_most}))
 
     def epochs(self) -> tuple[int, int] | None:
         """How many epochs a search has behind it, and at most; None if nothing was written down, or cannot be read."""
         try:
             known = json.loads((self.path / PROGRESS).read_text("utf-8"))
-            return int(known["epochs"]), int(known["most"])
+            return int(known["epochs"]), int(known["at_most"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

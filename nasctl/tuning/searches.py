@@ -18,7 +18,7 @@ from nasctl.tuning.owners import driver
 class SearchProgress:
     """A search that has begun; `found` is None until it is over, `owner` "" while nobody drives it.
 
-    `epochs` are those behind it, `most` those that it may have; None before the first one.
+    `epochs` are those behind it, `at_most` those that it may have; None before the first one.
     """
 
     name: str
@@ -26,7 +26,7 @@ class SearchProgress:
     found: FoundSearch | None
     labels: Mapping[str, str]
     epochs: int | None
-    most: int | None
+    at_most: int | None
 
     @property
     def state(self) -> str:
@@ -42,10 +42,10 @@ def searches(root: Path) -> Sequence[SearchProgress]:
 
 def _progress(folder: DrivenFolder) -> SearchProgress:
     over = read_search(folder.path)
-    epochs, most = folder.epochs() or (None, None)
+    epochs, at_most = folder.epochs() or (None, None)
     if over is not None:
         epochs = over.entry.record.epochs
-    return SearchProgress(folder.name, driver(folder), over, folder.labels() or {}, epochs, most)
+    return SearchProgress(folder.name, driver(folder), over, folder.labels() or {}, epochs, at_most)
 
 
 def search_disagreements(search: FoundSearch, tracker: Tracker) -> Iterator[tuple[str, bool]]:

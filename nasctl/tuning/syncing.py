@@ -81,7 +81,7 @@ def _logged(look: Look, folder: DrivenFolder, tracker: Tracker) -> Synced:
     while writer.busy:
         time.sleep(0.02)
     writer.give_up()
-    if writer.lags:
+    if writer.lags or log.refused:
         told = writer.warnings()
         raise MachineError(
             f"the tracker lacks {len(look.ended) - log.caught_up} trials or the end of {spec.name}: "

@@ -100,8 +100,6 @@ class TrackerWriter:
 
     def trial(self, log: StudyLog, entry: TrialEntry) -> None:
         """Log a trial that has been told."""
-        if log.refused:
-            return
         if self._room.acquire(blocking=False):
             self._queue.put(_Item(log, lambda: self._tracker.log_trial(log.id, log.study, entry), holds=True))
         else:

@@ -92,7 +92,7 @@ def test_an_interrupt_lets_the_epoch_end(tmp_path, whole):
         assert not driven.of("Warned")
         assert gone(driven.workers())
     (begun,) = searches(tmp_path)
-    assert (begun.state, begun.epochs, begun.most) == ("stopped", done, EPOCHS)
+    assert (begun.state, begun.epochs, begun.at_most) == ("stopped", done, EPOCHS)
     assert end(tmp_path, whole) == list(range(done + 1, EPOCHS + 1))
 
 

@@ -155,7 +155,7 @@ def test_one_that_is_left_makes_the_same_proposals(tmp_path, after):
     spec = proposals_spec(trials=12)
     whole = drive(tmp_path / "whole", [proposals_order(spec=spec, levels=4)])[-1].record
     leave(tmp_path, proposals_order(spec=spec, levels=4), after)
-    assert [(each.state, each.epochs, each.most) for each in searches(tmp_path)] == [("stopped", after, 12)]
+    assert [(each.state, each.epochs, each.at_most) for each in searches(tmp_path)] == [("stopped", after, 12)]
     assert same(drive(tmp_path, [proposals_order(spec=spec, levels=4)])[-1].record, whole)
 
 

@@ -226,9 +226,7 @@ def test_of_a_study_that_is_refused_nothing_is_logged_and_the_others_wait_no_lon
         time.sleep(0.01)
     tracker.away = True
     for number in range(4):
-        refused.refused = False  # as if these had been queued before it was
         writer.trial(refused, entry(number))
-        refused.refused = True
         writer.trial(other, entry(number))
     began = time.monotonic()
     finish(writer)
