@@ -272,13 +272,18 @@ def children(tracker: MemoryTracker, name: str = "s") -> Mapping[int, str]:
     return {run.trial: run.state for run in tracker.runs("trial") if run.study == name and run.trial is not None}
 
 
+def typed(*words: str) -> str:
+    """A command, where the stores are the default ones."""
+    return " ".join(words)
+
+
 def broken(root: Path, tracker: Tracker) -> list[Broken]:
     """Every broken promise about the studies below `root`."""
     from nasctl.cli.verify import _shown  # a scheduler in a process of its own needs no click
 
     store = StudyStore(database(root))
     try:
-        return [each for verified in verify(store, root, tracker, _shown) for each in verified.broken]
+        return [each for verified in verify(store, root, tracker, _shown, typed) for each in verified.broken]
     finally:
         store.close()
 

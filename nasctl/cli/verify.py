@@ -27,7 +27,7 @@ def show_verified(store: StudyStore | None, stores: Stores, names: Sequence[str]
 
     broken = 0
     studies = []
-    for study in verify(store, stores.root, _tracker(stores), _shown, names):
+    for study in verify(store, stores.root, _tracker(stores), _shown, stores.typed, names=names):
         studies.append(study)
         broken += len(study.broken)
         if as_json:

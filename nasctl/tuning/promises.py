@@ -41,9 +41,13 @@ PROMISES: Mapping[Promise, str] = MappingProxyType(
     }
 )
 
-AGAIN = "nasctl resume {}"
-LACKING, ANEW = "nasctl sync {}", "nasctl sync --rebuild {}"
+AGAIN = ("nasctl", "resume")
+LACKING, ANEW = ("nasctl", "sync"), ("nasctl", "sync", "--rebuild")
 FROM_MLFLOW = "MLflow keeps a copy among the files of the study's run; or study.name=OTHER anew"
+
+
+Typed = Callable[..., str]
+"""The words of a command -> what to type for it on these stores."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +77,17 @@ class _Stores:
     shown: Shown
     ours: Callable[[], Mapping[str, Mapping[str, Any]]]
     """What is shown of `tracker`, read once."""
+    typed: Typed
 
 
 def verify(
-    store: StudyStore | None, root: Path, tracker: Tracker, shown: Shown, names: Sequence[str] = ()
+    store: StudyStore | None, root: Path, tracker: Tracker, shown: Shown, typed: Typed, *, names: Sequence[str] = ()
 ) -> Iterator[Verified]:
     """The named studies and searches, or all: every promise of theirs that is broken.
 
     `store` is None where there is none yet; `root` is the folder of everything but the databases; `shown` tells by
-    study what tables show of a tracker. Raises UsageError for a name that the store does not have, MachineError if a
-    store cannot be read.
+    study what tables show of a tracker, `typed` what to type for a command on these stores. Raises UsageError for a
+    name that the store does not have, MachineError if a store cannot be read.
     """
     known = [study.name for study in store.progress()] if store is not None else []
     begun = {search.name: search for search in searches(root)}
@@ -92,10 +97,10 @@ def verify(
     tables = cache(lambda: shown(tracker))
     for name in names or [*known, *begun]:
         if (search := begun.get(name)) is not None:
-            yield _search_verified(search, tracker)
+            yield _search_verified(search, tracker, typed)
             continue
         assert store is not None  # noqa: S101 - it has this study
-        stores = _Stores(store, root, tracker, shown, tables)
+        stores = _Stores(store, root, tracker, shown, tables, typed)
         found = _verified(stores, name)
         if found.owner and found.broken:  # seen in the middle of a change?
             again = _verified(stores, name)
@@ -103,12 +108,12 @@ def verify(
         yield found
 
 
-def _search_verified(search: SearchProgress, tracker: Tracker) -> Verified:
+def _search_verified(search: SearchProgress, tracker: Tracker, typed: Typed) -> Verified:
     """While somebody drives the search, MLflow may lag behind."""
     if search.owner or search.found is None:
         return Verified(search.name, search.owner, ())
     broken = (
-        Broken("tracked", "the search", what, (LACKING if lacking else ANEW).format(search.name))
+        Broken("tracked", "the search", what, typed(*(LACKING if lacking else ANEW), search.name))
         for what, lacking in search_disagreements(search.found, tracker)
     )
     return Verified(search.name, "", tuple(broken))
@@ -132,17 +137,19 @@ def _verified(stores: _Stores, name: str) -> Verified:
         behind = [Broken("tracked", "the study", str(error), error.hint)]
     else:
         behind = [  # where the database itself is damaged, MLflow may know better: nothing is to be deleted there
-            Broken("tracked", where, what, BACKUP if stored_badly else (LACKING if lacking else ANEW).format(name))
+            Broken(
+                "tracked", where, what, BACKUP if stored_badly else stores.typed(*(LACKING if lacking else ANEW), name)
+            )
             for where, what, lacking in disagreements(
                 spec, look.ended, parents, children, whole, living=bool(look.owner), over=look.over
             )
         ]
-    broken = [*stored_badly, *_owned(name, folder, stores.root), *behind]
+    broken = [*stored_badly, *_owned(name, folder, stores), *behind]
     if look.over and look.best is not None:
-        broken += _end(look, folder)
+        broken += _end(look, folder, stores)
         if not stored_badly and not behind:
             broken += [
-                Broken("tables", "the study", text, ANEW.format(name))
+                Broken("tables", "the study", text, stores.typed(*ANEW, name))
                 for text in table_differences(spec, look.ended, look.evaluated, stores.ours().get(name), stores.shown)
             ]
     return Verified(name, look.owner, tuple(broken))
@@ -220,20 +227,21 @@ def _as_stored(trial: Ended) -> str:
     return "finished" if trial.known else "pruned" if trial.counts else "failed"
 
 
-def _owned(name: str, folder: DrivenFolder, root: Path) -> Iterator[Broken]:
-    holders, owner = lock_holders(root).get(name, frozenset()), folder.owner()
+def _owned(name: str, folder: DrivenFolder, stores: _Stores) -> Iterator[Broken]:
+    holders, owner = lock_holders(stores.root).get(name, frozenset()), folder.owner()
     if len(holders) > 1:
         pids = ", ".join(map(str, sorted(holders)))
         yield Broken("owned", "the study", f"processes {pids} hold its lock", "stop all of them but one")
     elif holders and owner is not None and not driver(folder):
         text = f"process {min(holders)} holds its lock, process {owner.pid} says that it drives it"
-        yield Broken("owned", "the study", text, f"is {min(holders)} a scheduler? stop it, and {AGAIN.format(name)}")
+        mend = f"is {min(holders)} a scheduler? stop it, and {stores.typed(*AGAIN, name)}"
+        yield Broken("owned", "the study", text, mend)
 
 
 # --- what the end left ------------------------------------------------------------------------------------------------
 
 
-def _end(look: Look, folder: DrivenFolder) -> Iterator[Broken]:
+def _end(look: Look, folder: DrivenFolder, stores: _Stores) -> Iterator[Broken]:
     best = look.best
     if best is None or look.final is None:  # every trial has diverged
         return
@@ -245,7 +253,7 @@ def _end(look: Look, folder: DrivenFolder) -> Iterator[Broken]:
             "tested",
             "the study",
             f"trial {tested} was tested, the best is trial {best.number}",
-            AGAIN.format(look.spec.name),
+            stores.typed(*AGAIN, look.spec.name),
         )
     elif final is None:
         yield Broken("tested", "the study", "the record of its evaluation cannot be read", BACKUP)

@@ -50,7 +50,9 @@ def test_sync_logs_searches_and_verify_sees_what_lacks(nasctl, root):
     lacking = nasctl("status", "--verify", "found")
     assert lacking.exit_code == 3
     assert "found, the search: MLflow has nothing of it" in lacking.stdout
-    assert "would mend it: nasctl sync found" in lacking.stdout
+    assert "would mend it: nasctl sync found\n" in lacking.stdout
+    elsewhere = nasctl("status", "--verify", "found", "store.experiment=other")
+    assert "would mend it: nasctl sync found store.experiment=other\n" in elsewhere.stdout
     assert nasctl("sync", "found").stdout == "1 search, 1 sent\n"
     assert nasctl("status", "--verify", "found", "left").exit_code == 0
     refused = nasctl("sync", "left")

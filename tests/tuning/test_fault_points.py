@@ -15,7 +15,7 @@ from contextlib import closing
 
 import pytest
 import studies
-from studies import database, order, scheduler, study
+from studies import database, order, scheduler, study, typed
 
 from nasctl import faults
 from nasctl.cli.verify import _shown
@@ -125,7 +125,7 @@ def everything(root):
 
 def broken(root):
     with closing(StudyStore(database(root))) as store:
-        (found,) = verify(store, root, tracker_of(root), _shown)
+        (found,) = verify(store, root, tracker_of(root), _shown, typed)
     return found.broken
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 
 import pytest
-from studies import Driven, database, drive, order, study
+from studies import Driven, database, drive, order, study, typed
 
 from nasctl.cli.verify import _shown
 from nasctl.tracking.store import MlflowTracker
@@ -116,7 +116,7 @@ def test_whatever_happens_every_promise_holds(tmp_path, root, capsys, attempt):
         print(f"\nNASCTL_TEST_SEED={seed}: {', '.join(done)}")  # noqa: T201 - whoever wants to see it again
     with closing(StudyStore(database(root))) as store:
         tracker = MlflowTracker(f"sqlite:///{root}/mlflow.db", root / "artifacts", "nasctl")
-        (found,) = verify(store, root, tracker, _shown)
+        (found,) = verify(store, root, tracker, _shown, typed)
     assert found.broken == ()
     drive(tmp_path / "whole", [order(study(trials=TRIALS))])
     assert everything(root) == everything(tmp_path / "whole")

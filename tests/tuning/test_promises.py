@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from studies import database, drive, order, scheduler, study
+from studies import database, drive, order, scheduler, study, typed
 
 from nasctl.cli.verify import _shown
 from nasctl.errors import UsageError
@@ -74,7 +74,7 @@ class Store:
     def broken(self):
         store = StudyStore(database(self.root))
         try:
-            (verified,) = verify(store, self.root, self.tracker, _shown, ["s"])
+            (verified,) = verify(store, self.root, self.tracker, _shown, typed, names=["s"])
         finally:
             store.close()
         return verified.broken
@@ -95,7 +95,7 @@ def test_a_whole_study_keeps_every_promise(store):
 def test_a_study_that_is_not_there_is_told(store):
     opened = StudyStore(database(store.root))
     with pytest.raises(UsageError, match="there is no study or search 't'"):
-        list(verify(opened, store.root, store.tracker, _shown, ["t"]))
+        list(verify(opened, store.root, store.tracker, _shown, typed, names=["t"]))
     opened.close()
 
 
@@ -211,7 +211,7 @@ def test_a_study_that_goes_on_breaks_nothing(tmp_path):
         for event in driver.run():
             if isinstance(event, TrialEnded):
                 store = StudyStore(database(tmp_path))
-                seen += verify(store, tmp_path, tracker, _shown)
+                seen += verify(store, tmp_path, tracker, _shown, typed)
                 store.close()
     assert [each.broken for each in seen] == [()] * 4
     assert all(each.owner.startswith("process ") for each in seen)
@@ -225,7 +225,7 @@ def test_fewer_trials_than_were_begun_break_nothing(tmp_path):
                 break  # others are in flight, and stay open
     drive(tmp_path, [order(study(trials=1))], tracker=tracker)
     store = StudyStore(database(tmp_path))
-    (found,) = verify(store, tmp_path, tracker, _shown)
+    (found,) = verify(store, tmp_path, tracker, _shown, typed)
     (progress,) = store.progress()
     store.close()
     assert (progress.finished, progress.unfinished > 0) == (1, True)
@@ -239,6 +239,6 @@ def test_reused_results_and_diverged_trials_break_nothing(tmp_path):
     drive(tmp_path, [order(study("u", trials=2, run=dataclasses.replace(study().run, data="f" * 16)), value="nan")],
           tracker=tracker)  # fmt: skip
     store = StudyStore(database(tmp_path))
-    found = {each.study: each.broken for each in verify(store, tmp_path, tracker, _shown)}
+    found = {each.study: each.broken for each in verify(store, tmp_path, tracker, _shown, typed)}
     store.close()
     assert found == {"s": (), "t": (), "u": ()}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from studies import TPE, children, database, drive, finals, noop_record, order, process_pool, study
+from studies import TPE, children, database, drive, finals, noop_record, order, process_pool, study, typed
 
 from nasctl.cli.verify import _shown
 from nasctl.errors import StateMismatchError
@@ -137,7 +137,7 @@ def test_every_promise_holds_and_a_pruned_run_is_no_known_result(tmp_path):
     records = ended(drive(tmp_path, [order(pruned_study(), epochs=9)], tracker=tracker))
     store = StudyStore(database(tmp_path))
     try:
-        (found,) = verify(store, tmp_path, tracker, _shown)
+        (found,) = verify(store, tmp_path, tracker, _shown, typed)
         assert found.broken == ()
         pruned = {record.digest for record in records.values() if record.state == "pruned"}
         assert not pruned & store.finished_digests().keys()
