@@ -89,7 +89,7 @@ def retry(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *,
     check_known([study], [each.name for each in known], stores, kinds="study")
     (found,) = (each for each in known if each.name == study)
     if not found.failed:
-        raise StateMismatchError(f"no trial of {study} has failed", "nasctl status")
+        raise StateMismatchError(f"no trial of {study} has failed", stores.typed("nasctl", "status"))
     more = next((each for each in overrides if each.startswith("trials=")), "")
     if found.finished >= found.trials and not more:
         raise StateMismatchError(

@@ -52,7 +52,7 @@ def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, 
     folder = folder_named(stores.root, study)
     owner = folder.owner()
     if owner is None or not driver(folder):
-        raise StateMismatchError(f"nobody drives {study}", "nasctl status says how far it is")
+        raise StateMismatchError(f"nobody drives {study}", f"{stores.typed('nasctl', 'status')} says how far it is")
     process = process_of(owner)
     others = [name for name in driven_by(stores.root, owner) if name != study]
     also = f", which drives {', '.join(others)}, too" if others else ""

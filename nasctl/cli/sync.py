@@ -52,7 +52,9 @@ def sync(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, rebuild: bool, a
         check_known(names, [*(study.name for study in known), *begun], stores)
         for name in names:
             if name in begun and begun[name].found is None:
-                raise StateMismatchError(f"the search {name} is not over: nothing is logged of it yet", "nasctl status")
+                raise StateMismatchError(
+                    f"the search {name} is not over: nothing is logged of it yet", stores.typed("nasctl", "status")
+                )
         _sync(store, stores, names, [study.name for study in known], rebuild=rebuild, as_json=as_json)
 
 

@@ -109,6 +109,7 @@ class Result:
     name: str
     record: RunRecord
     id: str | None
+    stores: Stores
 
 
 def _results(asked: Sequence[Composition], labels: Mapping[str, str]) -> Iterator[Result]:
@@ -208,15 +209,16 @@ def _train(settings: Settings, stores: Stores, cells: Cells, resolved: Resolved,
         entry = TrialEntry(0, params, record, label_tags(resolved.labels), time.time())
         run = trained.keep(stores.root, name, entry, artifacts)
     shutil.rmtree(scratch, ignore_errors=True)
-    return Result(name, record, _logged(run, tracker))
+    return Result(name, record, _logged(run, tracker, stores), stores)
 
 
-def _logged(run: KeptRun, tracker: MlflowTracker) -> str | None:
+def _logged(run: KeptRun, tracker: MlflowTracker, stores: Stores) -> str | None:
     """The id under which MLflow has the run; None, and a warning, if it cannot be written: what was trained is kept."""
     try:
         return run.log(tracker)
     except MachineError as error:
-        click.echo(f"nasctl: {run.name} is kept, but not in MLflow ({error}); nasctl sync logs it", err=True)
+        sync = stores.typed("nasctl", "sync")
+        click.echo(f"nasctl: {run.name} is kept, but not in MLflow ({error}); {sync} logs it", err=True)
         return None
 
 
@@ -308,7 +310,8 @@ def _for_people(result: Result) -> str:
         if metrics
     ]
     table = columns(("x100", *names), rows, right=names) if rows else "no scores"
-    where = f"MLflow run {result.id}; `nasctl ui` shows it" if result.id else "not in MLflow yet: nasctl sync"
+    ui, sync = (result.stores.typed("nasctl", command) for command in ("ui", "sync"))
+    where = f"MLflow run {result.id}; `{ui}` shows it" if result.id else f"not in MLflow yet: {sync}"
     return f"{head}\n{table}\ndigest {record.digest}, {where}"
 
 
