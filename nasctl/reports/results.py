@@ -128,8 +128,15 @@ def _single_runs(tracker: Tracker) -> Mapping[str, StoredRun]:
 
 
 def _searched(tracker: Tracker) -> Mapping[str, float]:
-    """Search -> the seconds that it took, of those that are over."""
-    return {run.tags[tag.NAME]: run.metrics["seconds"] for run in tracker.runs("search") if "seconds" in run.metrics}
+    """Search -> the seconds that it took, of those that are over.
+
+    Not of namesakes from several stores: a study says by name which search its cells come from.
+    """
+    over = {(run.tags[tag.NAME], run.tags.get(tag.DIGEST, "")): run for run in tracker.runs("search")}
+    count = Counter(name for name, _ in over)
+    return {
+        name: run.metrics["seconds"] for (name, _), run in over.items() if count[name] == 1 and "seconds" in run.metrics
+    }
 
 
 def _study(tracker: Tracker, study: StoredRun, beside: _Beside) -> Result | None:

@@ -220,3 +220,5 @@ def test_a_study_of_a_pool_knows_what_finding_it_took() -> None:
         id_ = tracker.begin_study(name, {**LABELS, "nasctl.found_by": found_by}, "")
         tracker.log_trial(id_, name, entry(0, 0.7))
     assert {result.name: result.search_seconds for result in read_results(tracker)} == {"mine": 42.0, "other": None}
+    tracker.log_run("found", entry(0, role="search", digest="other", seconds={"search": 9.0}), ())  # another store's
+    assert {result.search_seconds for result in read_results(tracker)} == {None}
