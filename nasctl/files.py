@@ -27,6 +27,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
+def path_of(text: str | Path) -> Path:
+    """The path that a user wrote: `~NAME` is that user's home, or a name like any other where there is no such user."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises RuntimeError there
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in full."""
     with path.open("rb") as stream:

@@ -14,6 +14,7 @@ from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import OverrideType, settings_of
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.errors import MachineError, UsageError
+from nasctl.files import path_of
 
 if TYPE_CHECKING:
     from nasctl.reports.plots import Picture
@@ -73,7 +74,7 @@ def report(tables: tuple[str, ...], conf_dirs: tuple[str, ...], shape: str, out:
     if out is None:
         _print(built, shape)
     else:
-        _write(built, pictures, shape, Path(out).expanduser())
+        _write(built, pictures, shape, path_of(out))
 
 
 def _print(built: Sequence[Table], shape: str) -> None:

@@ -16,6 +16,7 @@ from nasctl.cli.named import check_known, opened_studies, searches_of, split, un
 from nasctl.cli.options import OverrideType
 from nasctl.cli.stores import Stores, quoted
 from nasctl.errors import StateMismatchError, UsageError
+from nasctl.files import path_of
 
 if TYPE_CHECKING:
     from nasctl.tuning.folders import Command
@@ -158,7 +159,7 @@ def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tup
         ours.append(f"store.root={quoted(str(stores.root.resolve()))}")
     keys = {_key(each) for each in ours}
     kept = (each for each in command.overrides if _key(each) not in keys)
-    folders = tuple(str(Path(each).expanduser().absolute()) for each in conf_dirs)
+    folders = tuple(str(path_of(each).absolute()) for each in conf_dirs)
     return replace(command, overrides=(*kept, *ours), conf_dirs=(*command.conf_dirs, *folders))
 
 

@@ -14,6 +14,7 @@ import click
 
 from nasctl.databases import ADDRESSES, Durability, redacted, sqlite_path
 from nasctl.errors import MachineError, UsageError
+from nasctl.files import path_of
 
 if TYPE_CHECKING:
     from nasctl.config.settings import Settings
@@ -82,7 +83,7 @@ def stores_of(settings: Settings) -> Stores:
     Raises UsageError if settings and variables name two places, if both databases are one, or if the folder's name
     cannot stand in the address of one.
     """
-    root = Path(settings.store.root).expanduser().absolute()
+    root = path_of(settings.store.root).absolute()
     studies = _address("store.url", settings.store.url) or _in_file(root, STUDIES_FILE)
     tracking = _address("store.tracking", settings.store.tracking) or _in_file(root, TRACKING_FILE)
     if studies == tracking:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nasctl
 from nasctl.errors import MachineError, UsageError
+from nasctl.files import path_of
 
 __all__ = ["conf_folder", "description", "options", "search_folders", "sweeps_folder", "top_keys"]
 
@@ -47,7 +48,7 @@ def search_folders(conf_dirs: Sequence[Path] = ()) -> tuple[Path, ...]:
 
     Raises UsageError for a folder that is not there, and for a file that another one would hide.
     """
-    own = tuple(dict.fromkeys(folder.expanduser().absolute() for folder in conf_dirs))
+    own = tuple(dict.fromkeys(path_of(folder).absolute() for folder in conf_dirs))
     owners = {
         (group, name): "nasctl" for group, names in _options((conf_folder(), sweeps_folder())).items() for name in names
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
 from nasctl.config.settings import Settings
 from nasctl.errors import UsageError
+from nasctl.files import path_of
 from nasctl.models import MODELS
 from nasctl.sources import ContextualSpec
 
@@ -37,7 +37,7 @@ def _nothing_recurs(settings: Settings) -> bool:
 
 def _encoder_is_a_folder(settings: Settings) -> bool:
     asked = settings.embedding
-    return isinstance(asked, ContextualSpec) and asked.source == "hub" and Path(asked.encoder).expanduser().is_dir()
+    return isinstance(asked, ContextualSpec) and asked.source == "hub" and path_of(asked.encoder).is_dir()
 
 
 UNREAD: Mapping[str, tuple[Callable[[Settings], bool], str]] = {

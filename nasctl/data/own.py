@@ -15,6 +15,7 @@ from nasctl.data.pairs import Pair, Part
 from nasctl.data.sources import existing, read_lines, read_parquet, read_text
 from nasctl.data.splits import share, split_rows
 from nasctl.errors import UsageError, nearest
+from nasctl.files import path_of
 from nasctl.sources import Columns, DatasetSpec
 
 __all__ = ["FORMATS", "read_table", "table_files"]
@@ -34,7 +35,7 @@ def table_files(spec: DatasetSpec) -> dict[str, Path]:
     Raises UsageError if there is no training file, if one is not there, or if two splits are one file.
     """
     named = {"train": spec.train, "dev": spec.dev, "test": spec.test}
-    files = {split: Path(name).expanduser() for split, name in named.items() if name is not None}
+    files = {split: path_of(name) for split, name in named.items() if name is not None}
     if "train" not in files:
         raise UsageError("dataset.source=table needs a training file", "say dataset.train=FILE")
     splits: dict[Path, str] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasctl.errors import MachineError, UsageError, nearest
+from nasctl.files import path_of
 
 __all__ = ["ENVIRONMENT", "data_root", "download", "existing", "find", "read_lines", "read_parquet", "read_text"]
 
@@ -24,9 +25,9 @@ def data_root(root: Path | None) -> Path:
     Raises MachineError if neither says one.
     """
     if root is not None:
-        return root.expanduser()
+        return path_of(root)
     if os.environ.get(ENVIRONMENT):
-        return Path(os.environ[ENVIRONMENT]).expanduser()
+        return path_of(os.environ[ENVIRONMENT])
     raise MachineError(
         "no folder of data sets is known",
         f"say data.root=FOLDER or set {ENVIRONMENT}; `nasctl data fetch` fills such a folder; dataset=demo needs none",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nasctl.errors import MachineError, UsageError, nearest
-from nasctl.files import digest, file_sha256
+from nasctl.files import digest, file_sha256, path_of
 from nasctl.sources import ContextualSpec
 
 __all__ = ["Located", "locate"]
@@ -27,6 +29,10 @@ DECIDING = ("config.json", WEIGHTS, WHOLE_WEIGHTS[1], *TOKENIZERS, "merges.txt",
 """The files of an encoder that decide what it answers, and those that are downloaded."""
 
 WITHOUT_NETWORK = "embedding=minilm needs none; or bring its files here and say embedding.encoder=FOLDER"
+UNWRITTEN = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EIO, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
+"""What a disk answers that does not take a file."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ def locate(spec: ContextualSpec) -> Located:
         )
     if spec.source == "package":
         folder, source = _in_package(spec), spec.encoder
-    elif (given := Path(spec.encoder).expanduser()).is_dir():
+    elif (given := path_of(spec.encoder)).is_dir():
         folder, source = given, given.resolve().name
     elif spec.encoder.startswith(("/", ".", "~")) or spec.encoder.count("/") > 1:
         there = [entry.name for entry in given.parent.iterdir()] if given.parent.is_dir() else []
@@ -77,6 +83,19 @@ def _has(folder: Path, *patterns: str) -> bool:
     return any(path.is_file() for pattern in patterns for path in folder.glob(pattern))
 
 
+def _complete(folder: Path) -> bool:
+    """Whether an encoder's configuration, its tokenizer, and each file of its weights are there."""
+    if not all(_has(folder, *names) for names in (("config.json",), WHOLE_WEIGHTS, TOKENIZERS)):
+        return False
+    if _has(folder, WHOLE_WEIGHTS[0]):
+        return True
+    try:
+        shards = json.loads((folder / WHOLE_WEIGHTS[1]).read_bytes())["weight_map"].values()
+    except (ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / shard).is_file() for shard in shards)
+
+
 def _in_package(spec: ContextualSpec) -> Path:
     package, _, inside = spec.encoder.partition("/")
     found = importlib.util.find_spec(package) if package.isidentifier() else None
@@ -96,7 +115,7 @@ def _of_hub(spec: ContextualSpec) -> Path:
     asked = f"embedding.encoder={name}" + (f" embedding.revision={revision}" if revision else "")
     try:
         here = Path(snapshot_download(name, revision=revision, allow_patterns=list(DECIDING), local_files_only=True))
-        if all(_has(here, *names) for names in (("config.json",), WHOLE_WEIGHTS, TOKENIZERS)):
+        if _complete(here):
             return here
     except errors.LocalEntryNotFoundError:
         pass
@@ -117,8 +136,15 @@ def _of_hub(spec: ContextualSpec) -> Path:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise UsageError(f"{asked}: the hub has no such model, or a private one", "OWNER/NAME, or a folder") from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+    except errors.LocalEntryNotFoundError as error:
         raise MachineError(f"{asked}: not here, and the hub cannot be reached", WITHOUT_NETWORK) from error
+    except Exception as error:  # what the libraries below raise has other classes in other versions of theirs
+        if isinstance(error, OSError) and error.errno in UNWRITTEN:
+            raise MachineError(
+                f"{asked}: cannot be written to the hub's cache: {error.strerror}", "free some space, or HF_HOME=FOLDER"
+            ) from error
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise MachineError(f"{asked}: not here, and the hub cannot be reached ({reason})", WITHOUT_NETWORK) from error
 
 
 @contextlib.contextmanager

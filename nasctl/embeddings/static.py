@@ -16,7 +16,7 @@ from nasctl import rng
 from nasctl.data.corpus import Corpus
 from nasctl.embeddings.vectors import Matrix, Vectors, load, save, vectors_path
 from nasctl.errors import MachineError, UsageError, nearest
-from nasctl.files import digest, write_atomically
+from nasctl.files import digest, path_of, write_atomically
 from nasctl.sources import StaticSpec
 
 READING = 1
@@ -107,7 +107,7 @@ def _vectors_file(spec: StaticSpec, root: Path | None) -> Path:
             f"embedding={spec.name} needs a file of word vectors",
             "give embedding.file=PATH, or take embedding=svd, which needs none",
         )
-    given = Path(spec.file).expanduser()
+    given = path_of(spec.file)
     places = [given] if given.is_absolute() or root is None else [given, root / given, root / "vectors" / given]
     for place in places:
         if place.is_file():

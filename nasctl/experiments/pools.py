@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from nasctl.cells.rewrite import live
 from nasctl.errors import UsageError
 from nasctl.experiments.found import Place, Wanted, cells_found, pool_of
 from nasctl.experiments.layers import layer_letters, paper_letters
-from nasctl.files import digest
+from nasctl.files import digest, path_of
 from nasctl.samplers import STRICT, Positive
 from nasctl.spaces import space_named
 from nasctl.spaces.base import Code, code_text, draw_pool
@@ -202,7 +201,7 @@ def _named(source: NamedCells) -> Iterator[NamedCell]:
 
 def _read(source: FileCells) -> Iterator[NamedCell]:
     for file in source.files:
-        cell = cell_in(Path(file).expanduser())
+        cell = cell_in(path_of(file))
         if live(cell.graph).masks:
             raise UsageError(f"{file}: the cell reads a mask", "no model gives it one")
         yield cell

@@ -8,6 +8,7 @@ from pathlib import Path
 from nasctl.cells.graph import CellGraph
 from nasctl.cells.library import library_cell
 from nasctl.cells.text import read_cell
+from nasctl.files import path_of
 from nasctl.spaces.base import Code, code_of
 from nasctl.spaces.enas import ACTIVATIONS, EnasSpace
 
@@ -27,7 +28,7 @@ def cell_of_word(word: str) -> NamedCell:
 
     Raises UsageError for a word that is none of them, and for what is no cell.
     """
-    path = Path(word).expanduser()
+    path = path_of(word)
     if _is_code(word) or not (path.is_file() or path.suffix or len(path.parts) > 1):
         return cell_called(word)
     return cell_in(path)

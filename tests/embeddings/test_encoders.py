@@ -116,6 +116,31 @@ def test_a_hub_that_is_asked_again_and_again_says_it_once(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (httpx.ProxyError("403 Forbidden"), "the hub cannot be reached (403 Forbidden)"),
+        (httpx.RemoteProtocolError("peer closed connection\nand more"), "cannot be reached (peer closed connection)"),
+        (httpx.ReadTimeout(""), "the hub cannot be reached (ReadTimeout)"),
+        (ConnectionRefusedError(111, "Connection refused"), "the hub cannot be reached ("),
+        (OSError(28, "No space left on device"), "cannot be written to the hub's cache: No space left on device"),
+        (NotADirectoryError(20, "Not a directory", "x"), "cannot be written to the hub's cache: Not a directory"),
+    ],
+)
+def test_what_keeps_the_hub_away(monkeypatch, error, message):
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def snapshot(name, *, local_files_only=False, **options):
+        raise errors.LocalEntryNotFoundError("not here") if local_files_only else error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(MachineError) as caught:
+        locate(spec("owner/name"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
         ("GatedRepoError", MachineError, "only to those who were granted it"),
@@ -166,13 +191,37 @@ def test_what_the_hubs_cache_has_in_part_is_asked_for(folder, tmp_path, monkeypa
     assert asked == [True, False]
 
 
-def test_an_encoder_in_shards_is_brought_with_their_index(folder, tmp_path, monkeypatch):
-    import huggingface_hub
+def sharded_encoder(folder, at):
     from transformers import AutoModel
 
-    sharded = tiny_encoder(tmp_path / "sharded")
+    sharded = tiny_encoder(at)
     (sharded / "model.safetensors").unlink()
     AutoModel.from_pretrained(folder).save_pretrained(sharded, max_shard_size="5KB")
+    return sharded
+
+
+@pytest.mark.parametrize("lost", ["model-00002-of-*", None])
+def test_shards_that_the_hubs_cache_lacks_are_asked_for(folder, tmp_path, monkeypatch, lost):
+    import huggingface_hub
+
+    half = sharded_encoder(folder, tmp_path / "half")
+    index = half / "model.safetensors.index.json"
+    if lost is None:
+        index.write_text(index.read_text("utf-8")[:100], "utf-8")
+    else:
+        next(half.glob(lost)).unlink()
+    monkeypatch.setattr(
+        huggingface_hub,
+        "snapshot_download",
+        lambda name, *, local_files_only=False, **options: str(half if local_files_only else folder),
+    )
+    assert locate(spec("owner/name")).folder == folder
+
+
+def test_an_encoder_in_shards_is_brought_with_their_index(folder, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    sharded = sharded_encoder(folder, tmp_path / "sharded")
 
     def snapshot(name, *, allow_patterns, **options):
         brought = tmp_path / "brought"
