@@ -214,6 +214,8 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
         "the dev data are those of dataset.dev",
         "leave dataset.",
     ),
+    (["embedding=svd", "dataset.max_pieces=7"], "word vectors read words", "leave dataset.max_pieces= away"),
+    (["embedding=minilm", "dataset.max_tokens=7"], "an encoder reads word pieces", "leave dataset.max_tokens= away"),
     (
         ["model=bow", "training.hidden=[7]"],
         "training.hidden=[7]: the model has no recurrent layer",

@@ -97,7 +97,7 @@ def features_of(cache: Path, data: Corpus, shape: tuple[int, int, int], blocks: 
             row += len(side.tokens)
         sentences[name] = (sides[0], sides[1])
     digest = f"tiny-{data.digest[:11]}"
-    about = {"source": "tiny", "pairs": sum(map(len, data.splits.values())), "cut": 0}
+    about = {"pairs": sum(map(len, data.splits.values())), "cut": 0, "unknown": 0.0}
     features.save(cache, digest, sentences, shape=shape, blocks=blocks, about=about)
     return features.load(cache, digest)
 

@@ -12,6 +12,7 @@ from nasctl.errors import MachineError
 from nasctl.experiments.found import Place
 from nasctl.experiments.pools import RandomCells, cells_of
 from nasctl.models import MODELS
+from nasctl.sources import ContextualSpec
 from nasctl.spaces import space_named
 from nasctl.spaces.sharing import shared_weights, sharing
 from nasctl.specs import Choice
@@ -91,7 +92,8 @@ def worker_memory(settings: Settings, cells: Cells) -> int:
     layers = max(MODELS[settings.model.name].layers, 1)
     domain = settings.study.space.get("batch_size")
     batch = max(map(int, domain.choices)) if isinstance(domain, Choice) else settings.training.batch_size
-    tokens = 2 * batch * settings.dataset.max_tokens
+    read = isinstance(settings.embedding, ContextualSpec)  # then by pairs, else by sentences
+    tokens = batch * (settings.dataset.max_pieces if read else 2 * settings.dataset.max_tokens)
     activations = FLOAT_BYTES * tokens * 2 * layers * widest(settings) * VALUES
     return WORKER_BYTES + TRAINING_COPIES * _checkpoint_bytes(settings, cells) + activations
 

@@ -19,6 +19,7 @@ from nasctl.cli.text import counted, duration, size
 from nasctl.config.settings import Settings
 from nasctl.data.datasets import read
 from nasctl.errors import NasctlError
+from nasctl.sources import ContextualSpec
 from nasctl.spaces import space_named
 from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange
 from nasctl.strategies import EnasStrategy, ProposerSpec
@@ -43,7 +44,7 @@ class Plan:
     `bytes` are of the disk, `worker_memory` those of each worker's memory. `epoch_seconds` is what an epoch took in the
     past, by median (None: there is no past). Where only LSTMs have run, it is theirs times `dearer`: how many
     times the products of an LSTM's training step these cells compute. `judged` pairs in all are answered by cells
-    that are only judged.
+    that are only judged. At most `pieces` word pieces are encoded, where an encoder reads the pairs.
     """
 
     what: str
@@ -59,6 +60,7 @@ class Plan:
     past_runs: int
     dearer: float
     judged: int = 0
+    pieces: int = 0
 
     @property
     def seconds(self) -> float | None:
@@ -121,6 +123,8 @@ def _judged(settings: Settings, dev: int) -> int:
 
 def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
     parts = read(settings.dataset, data_folder(settings))
+    pairs = {name: len(part.pairs) for name, part in parts.items()}
+    capped = settings.dataset.max_pieces if isinstance(settings.embedding, ContextualSpec) else 0
     dearer = _dearer(settings, cells)
     runs = _past_runs(settings, stores_of(settings))
     alike = [run for run in runs if _lstms_as_in(run, cells)]
@@ -130,7 +134,7 @@ def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: i
     names = (settings.dataset.name, settings.embedding.name, settings.model.name, cells.letters)
     return Plan(
         what=" ".join(filter(None, names)),
-        pairs={name: len(part.pairs) for name, part in parts.items()},
+        pairs=pairs,
         trials=trials,
         epochs=settings.training.epochs,
         workers=workers,
@@ -141,6 +145,7 @@ def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: i
         epoch_seconds=factor * statistics.median(past) if past else None,
         past_runs=len(past),
         dearer=factor,
+        pieces=capped * sum(pairs.values()),
     )
 
 
@@ -211,4 +216,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
     each = " for each worker" if plan.workers > 1 else ""
     click.echo(f"memory   about {size(plan.worker_memory)}{each}")
     click.echo(f"disk     at most {size(plan.bytes)}")
+    if plan.pieces:
+        click.echo(
+            f"encoding at most {plan.pieces:,} word pieces, once; each takes 2 bytes x layers x width of the disk"
+        )
     click.echo("nothing was started", err=True)

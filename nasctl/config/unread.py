@@ -40,9 +40,19 @@ def _encoder_is_a_folder(settings: Settings) -> bool:
     return isinstance(asked, ContextualSpec) and asked.source == "hub" and path_of(asked.encoder).is_dir()
 
 
+def _words_are_read(settings: Settings) -> bool:
+    return not isinstance(settings.embedding, ContextualSpec)
+
+
+def _pieces_are_read(settings: Settings) -> bool:
+    return isinstance(settings.embedding, ContextualSpec)
+
+
 UNREAD: Mapping[str, tuple[Callable[[Settings], bool], str]] = {
     "dataset.dev_fraction": (_dev_has_a_file, "the dev data are those of dataset.dev"),
     "dataset.test_fraction": (_test_has_a_file, "the test data are those of dataset.test"),
+    "dataset.max_pieces": (_words_are_read, "word vectors read words, dataset.max_tokens of each sentence"),
+    "dataset.max_tokens": (_pieces_are_read, "an encoder reads word pieces, dataset.max_pieces of each pair"),
     "embedding.revision": (_encoder_is_a_folder, "the encoder is a folder, which has one state and no revisions"),
     "training.hidden": (_nothing_recurs, "the model has no recurrent layer"),
     "training.variational_dropout": (_nothing_recurs, "the model has no recurrent layer"),

@@ -136,12 +136,15 @@ def prepare(spec: DatasetSpec, root: Path | None, cache: Path) -> Corpus:
         }
     )
     index = cache / "data" / f"{key}.json"
-    corpus = _known(index, cache) or _made(spec, root, cache, index)
+    return _known(index, cache) or _made(spec, root, cache, index)
+
+
+def tell_empty(name: str, corpus: Corpus) -> None:
+    """Warn of sentences in which there is nothing to read."""
     for split in corpus.splits.values():
         if empty := int(split.first.empty.sum() + split.second.empty.sum()):
             told = "%s: %d of %d %s sentences without a word, each read as a zero vector"
-            logger.warning(told, spec.name, empty, 2 * len(split), split.name)
-    return corpus
+            logger.warning(told, name, empty, 2 * len(split), split.name)
 
 
 def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Corpus:

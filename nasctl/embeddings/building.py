@@ -10,6 +10,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,8 @@ def prepare(spec: ContextualSpec, parts: Mapping[str, Part], cap: int, cache: Pa
     mixed(spec, known.layers)
     if known.unknown > MUCH_UNKNOWN:
         message = "%.0f%% of the word pieces are unknown to %s: each is read as the same token, whatever it says"
-        LOG.warning(message, 100 * known.unknown, known.source)
-    return known
+        LOG.warning(message, 100 * known.unknown, found.source)
+    return replace(known, source=found.source)
 
 
 def mixed(spec: ContextualSpec, layers: int) -> tuple[int, ...]:
@@ -108,7 +109,9 @@ def _whole(cache: Path, name: str) -> Features | None:
         return features.load(cache, name, verify=True)
     except MachineError as error:
         LOG.warning("%s; the pairs are encoded again", error)
-        return None
+    except OSError:  # gone since, or no file: whoever holds the lock sees to it
+        pass
+    return None
 
 
 @contextlib.contextmanager
@@ -126,6 +129,14 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def _tidy(path: Path) -> None:
+    """Remove what killed builders have left, of these features and of any others that nobody builds now."""
+    remove_leftovers(path)
+    for lock in path.parent.glob("*.lock"):
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(lock, timeout=0, mode=0o600):
+            remove_leftovers(lock.with_suffix(path.suffix))
+
+
 def _made(
     spec: ContextualSpec, found: Located, parts: Mapping[str, Part], cap: int, *, cache: Path, name: str
 ) -> Features:
@@ -134,18 +145,13 @@ def _made(
 
     path = features_path(cache, name)
     path.unlink(missing_ok=True)  # a damaged one: its room may be needed
-    remove_leftovers(path)
+    _tidy(path)
     encoder = Encoder(found.folder, found.source)
     mixed(spec, encoder.layers)
     layout, unknown = _layout(spec, encoder, parts, cap)
     shape = (layout.rows, encoder.layers, encoder.width)
     _check_room(path.parent, features_bytes(*shape))
-    about: dict[str, str | float] = {
-        "source": found.source,
-        "pairs": layout.pairs,
-        "cut": layout.cut,
-        "unknown": unknown,
-    }
+    about = {"pairs": layout.pairs, "cut": layout.cut, "unknown": unknown}
     features.save(cache, name, layout.sentences, shape=shape, blocks=_blocks(encoder, layout, shape), about=about)
     return features.load(cache, name, verify=True)
 

@@ -16,7 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from nasctl.embeddings.features import HALF, Rows
-from nasctl.embeddings.spans import Frame, Ids, Input, batches
+from nasctl.embeddings.spans import Frame, Ids, Input, batches, framed
 from nasctl.errors import MachineError, UsageError
 
 __all__ = ["Encoder"]
@@ -24,6 +24,9 @@ __all__ = ["Encoder"]
 TOKENS_AT_A_TIME = 4096
 """Of a batch: enough to keep the cores busy, few enough for every layer to be kept."""
 WITH_TOKENIZER = "an encoder whose folder holds a tokenizer.json"
+REASON = 200
+"""Characters of what a library says that are told."""
+FAMILY = "an encoder of the BERT family"
 WORD = "a"
 """A sentence that every tokenizer knows, to see what is put around one."""
 
@@ -38,6 +41,7 @@ class Encoder:
         self.source = source
         self._config, self._tokenizer, self._model = _loaded(folder, source)
         self._typed = int(getattr(self._config, "type_vocab_size", 0) or 0) > 1
+        self._check_answers()
 
     @property
     def layers(self) -> int:
@@ -116,6 +120,23 @@ class Encoder:
                 raise UsageError(f"{self.source} answers with numbers that a half-precision cache cannot hold")
             yield half
 
+    def _check_answers(self) -> None:
+        """Raises UsageError if it does not read a short pair, or answers in another shape than it says."""
+        try:
+            pieces = self.pieces([WORD])[WORD]
+            pair = framed(self._frame(WORD, WORD), (pieces, pieces), "dropped")
+            self._check_pieces([pair])
+            (found,) = self._answers([pair])
+            said = (pair.kept, self.layers, self.width)
+        except UsageError:
+            raise
+        except Exception as error:  # each architecture has its own way not to be one of BERT's
+            raise UsageError(f"{self.source} cannot be used: {_words(error)[:REASON]}", FAMILY) from error
+        if found.shape != said:
+            raise UsageError(
+                f"{self.source} answers with {found.shape} numbers, by its config.json with {said}", FAMILY
+            )
+
     def _check_pieces(self, inputs: Sequence[Input]) -> None:
         largest = max((max(each.ids) for each in inputs), default=0)
         known = len(self._model.get_input_embeddings().weight)
@@ -165,19 +186,24 @@ def _from(kind: Any, folder: Path, source: str, **options: Any) -> Any:
     except safetensors.SafetensorError as error:
         raise MachineError(f"{source}: its weights are damaged ({error})", "bring its files here again") from error
     except Exception as error:  # for files that it cannot use, tokenizers raises Exception itself
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = _words(error)
         if "trust_remote_code" in text:
             raise UsageError(f"{source} needs code of its own, and nasctl runs none", "take another encoder") from error
         if "ignore_mismatched_sizes" in text:  # transformers speaks of arguments and of a report
             text = "its config.json does not fit its weights"
         raise UsageError(
-            f"{source} cannot be loaded: {text[:200]}", "an encoder as save_pretrained writes it, with its tokenizer"
+            f"{source} cannot be loaded: {text[:REASON]}", "an encoder as save_pretrained writes it, with its tokenizer"
         ) from error
+
+
+def _words(error: Exception) -> str:
+    """A library's reason, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check(config: Any, tokenizer: Any, source: str) -> None:
     if getattr(config, "is_encoder_decoder", False):
-        raise UsageError(f"{source} is an encoder with a decoder", "an encoder of the BERT family")
+        raise UsageError(f"{source} is an encoder with a decoder", FAMILY)
     if not tokenizer.is_fast:
         raise UsageError(f"{source} has no fast tokenizer, and nasctl reads with those only", WITH_TOKENIZER)
     if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):

@@ -22,25 +22,26 @@ Rows = np.ndarray[Any, np.dtype[np.float16]]
 HALF = np.dtype(np.float16)
 
 LAYOUT = 1
-"""Raised by hand when the same features would be laid out in another way."""
+"""Raised by hand when the same features would be laid out in another way: part of what names their file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """Features for the pairs of one data set.
 
-    `rows` is float16 [R, L, D]: L layers, of which 0 is the encoder's input embedding, of width D. `source` names the
-    encoder; `pairs` and `cut` count all pairs and those that were too long; `unknown` is the share of all word pieces
-    that stand for text the encoder does not know.
+    `rows` is float16 [R, L, D]: L layers, of which 0 is the encoder's input embedding, of width D. `pairs` and `cut`
+    count all pairs and those that were too long; `unknown` is the share of all word pieces that stand for text the
+    encoder does not know. `source` is what whoever asked for them calls the encoder; "" where they were just read:
+    equal encoders have one file, whatever they are called.
     """
 
     digest: str
     rows: Rows
     sentences: Mapping[str, tuple[Sentences, Sentences]]
-    source: str
     pairs: int
     cut: int
     unknown: float
+    source: str = ""
 
     @property
     def layers(self) -> int:
@@ -78,28 +79,30 @@ def save(
     *,
     shape: tuple[int, int, int],
     blocks: Iterable[Rows],
-    about: Mapping[str, str | float],
+    about: Mapping[str, float],
 ) -> None:
     """Write features under their digest, block by block; `about` holds what `Features` says of all of them."""
     arrays: dict[str, Any] = {}
     for name, sides in sentences.items():
         for side, each in zip(("first", "second"), sides, strict=True):
             arrays[f"{name}/{side}/tokens"], arrays[f"{name}/{side}/offsets"] = each.tokens, each.offsets
-    meta = {**about, "layout": LAYOUT, "digest": digest, "splits": list(sentences)}
+    meta = {**about, "digest": digest, "splits": list(sentences)}
     write_arrays(features_path(cache, digest), meta, {**arrays, "rows": Blocks(HALF, shape, blocks)})
 
 
 def load(cache: Path, digest: str, *, verify: bool = False) -> Features:
     """The stored features, mapped read-only; with `verify` every byte is looked at.
 
-    Raises MachineError if they are not there, if their file is damaged, or of another layout.
+    Raises MachineError if they are not there, if their file is damaged, or holds others.
     """
     path = features_path(cache, digest)
     if not path.exists():
         raise MachineError(f"no features {digest} in {cache}", "start the command again: it makes them")
     meta, arrays = read_arrays(path, verify=verify)
-    if meta.get("layout") != LAYOUT or meta.get("digest") != digest:
-        raise MachineError(f"{path} was written by another version", "delete it; it is built again when needed")
+    if meta.get("digest") != digest:
+        raise MachineError(
+            f"{path} holds other features than its name says", "delete it; it is built again when needed"
+        )
     sentences = {
         name: (
             Sentences(arrays[f"{name}/first/tokens"], arrays[f"{name}/first/offsets"]),
@@ -107,5 +110,4 @@ def load(cache: Path, digest: str, *, verify: bool = False) -> Features:
         )
         for name in meta["splits"]
     }
-    unknown = meta.get("unknown", 0.0)  # not counted before there was that field
-    return Features(digest, arrays["rows"], sentences, meta["source"], meta["pairs"], meta["cut"], unknown)
+    return Features(digest, arrays["rows"], sentences, meta["pairs"], meta["cut"], meta["unknown"])

@@ -75,6 +75,7 @@ def resolve(
     row = MODELS[model.name]
     corpus = datasets.prepare(dataset, data_root, cache)
     reference, embedded, origin = embed(embedding, dataset, corpus, data_root, cache)
+    datasets.tell_empty(dataset.name, embedded.corpus(corpus) if isinstance(embedded, Features) else corpus)
     hidden = one_each("training.hidden", asked.hidden, row.layers)
     run = RunSpec(
         kind="run",

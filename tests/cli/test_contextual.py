@@ -49,6 +49,7 @@ def test_a_study_over_an_encoder_trains_in_workers(nasctl, store, encoder):
         (["dataset.max_pieces=100"], (2, "dataset.max_pieces=100: tiny reads 5 to 64 pieces at once")),
         (["embedding.encoder=./tinny"], (2, "there is no such folder")),
         (["embedding.encoder=owner/name"], (4, "not here, and the hub cannot be reached")),
+        (["dataset.max_tokens=9"], (2, "an encoder reads word pieces, dataset.max_pieces of each pair; leave ")),
         (["embedding.source=package", "embedding.encoder=not_there/model"], (4, "which is not installed")),
     ],
 )
@@ -59,6 +60,34 @@ def test_mistakes_cost_one_line(nasctl, store, encoder, changes, said):
     assert message in result.stderr
     assert not list(store.rglob("*.arr.*"))
     assert "Traceback" not in result.stderr
+
+
+def test_what_is_empty_is_told_of_what_is_read(nasctl, store, encoder, tmp_path):
+    rows = "".join(f"{first},a dog runs,{score}\n" for score, first in enumerate(["the cat", "", "a dog", "a cat"]))
+    files = {split: tmp_path / f"{split}.csv" for split in ("train", "dev", "test")}
+    for split, file in files.items():
+        file.write_text("first,second,label\n" + (rows if split == "train" else rows.replace(",,", ",x,")), "utf-8")
+    own = [f"dataset.{split}={file}" for split, file in files.items()]
+    asked = (
+        "train",
+        "dataset=own",
+        *own,
+        "dataset.max_pieces=64",
+        "embedding=hf",
+        f"embedding.name={encoder}",
+        *QUICK[1:],
+    )
+    assert "own: 1 of 8 train sentences without a word" in nasctl(*asked).stderr
+    kept = nasctl(*asked, "embedding.special_tokens=kept")
+    assert kept.exit_code == 0, kept.stderr
+    assert "without a word" not in kept.stderr
+
+
+def test_a_plan_tells_of_what_is_encoded(nasctl, store, encoder):
+    result = nasctl("train", "embedding=hf", f"embedding.name={encoder}", *QUICK, "--dry-run")
+    assert f"encoding at most {60 * 64:,} word pieces, once" in result.stdout
+    assert "encoding" not in nasctl("train", *QUICK, "--dry-run").stdout
+    assert not list(store.rglob("*.arr"))
 
 
 def test_a_name_is_needed(nasctl):

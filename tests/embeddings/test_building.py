@@ -68,7 +68,7 @@ def test_named_by_what_it_is_made_from(folder, tmp_path):
     assert len(named) == 5
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "magic", "version"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "magic", "another"])
 def test_a_damaged_file_is_made_again(folder, tmp_path, caplog, damage):
     made = building.prepare(spec(folder), PARTS, 64, tmp_path)
     path = features_path(tmp_path, made.digest)
@@ -82,15 +82,9 @@ def test_a_damaged_file_is_made_again(folder, tmp_path, caplog, damage):
     elif damage == "magic":
         content[7] ^= 1
     else:
-        features.save(
-            tmp_path,
-            made.digest,
-            made.sentences,
-            shape=made.rows.shape,
-            blocks=[rows],
-            about={"source": "tiny", "pairs": 3, "cut": 0},
-        )
-        content = path.read_bytes().replace(b'"layout":1', b'"layout":9')
+        about = {"pairs": 3, "cut": 0, "unknown": 0.0}
+        features.save(tmp_path, "f" * 16, made.sentences, shape=made.rows.shape, blocks=[rows], about=about)
+        content = bytearray(features_path(tmp_path, "f" * 16).read_bytes())
     path.write_bytes(content)
     again = building.prepare(spec(folder), PARTS, 64, tmp_path)
     assert "the pairs are encoded again" in caplog.text
@@ -128,6 +122,33 @@ def test_what_a_killed_builder_left_is_removed(folder, tmp_path):
     left.write_bytes(b"half of it")
     building.prepare(spec(folder), PARTS, 64, tmp_path)
     assert not left.exists()
+
+
+def test_what_a_killed_builder_of_other_features_left_is_removed(folder, tmp_path):
+    made = building.prepare(spec(folder), PARTS, 32, tmp_path)
+    path = features_path(tmp_path, made.digest)
+    left = path.parent / f".{path.name}.abc123"
+    left.write_bytes(b"half of it")
+    with building._alone(path):  # somebody builds these
+        building.prepare(spec(folder), PARTS, 48, tmp_path)
+        assert left.exists()
+    building.prepare(spec(folder), PARTS, 64, tmp_path)
+    assert not left.exists()
+
+
+def test_equal_encoders_are_called_what_was_asked_for(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "my-copy")
+    made = building.prepare(spec(copy), PARTS, 64, tmp_path)
+    found = building.prepare(spec(folder), PARTS, 64, tmp_path)
+    assert (made.source, found.source, made.digest == found.digest) == ("my-copy", "tiny", True)
+
+
+def test_a_folder_in_the_place_of_the_features(folder, tmp_path):
+    path = features_path(tmp_path, building.prepare(spec(folder), PARTS, 64, tmp_path).digest)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(MachineError, match="cannot write features"):
+        building.prepare(spec(folder), PARTS, 64, tmp_path)
 
 
 def test_a_cache_that_cannot_be_written(folder, tmp_path):

@@ -87,14 +87,15 @@ def test_the_cut_is_that_of_transformers(folder, encoder):
 
 def test_token_types_are_read(folder, tmp_path):
     """Without them both sentences would be one segment."""
-    (first,) = direct(folder, "the cat", "a dog", 64)[1:]
+    made = building.prepare(spec(folder), {"train": part(("the cat", "a dog"))}, 64, tmp_path)
     from transformers import AutoModel, AutoTokenizer
 
     read = AutoTokenizer.from_pretrained(folder)("the cat", "a dog", return_tensors="pt")
     read["token_type_ids"] *= 0
     with torch.no_grad():
         blind = AutoModel.from_pretrained(folder).eval()(**read, output_hidden_states=True).hidden_states
-    assert np.abs(torch.stack(blind, -2)[0, 4:6].numpy() - first).max() > 0.01
+    second = made.rows[3:5].astype(np.float32)
+    assert np.abs(torch.stack(blind, -2)[0, 4:6].numpy() - second).max() > 0.01
 
 
 def test_frozen_and_never_in_training(encoder):
@@ -145,6 +146,26 @@ def refused(folder, tmp_path, kind=UsageError, **changes: object):
         building.prepare(spec(folder, **changes), {"train": part(("a", "b"))}, 64, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.arr*"))
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [("Xmod", {"num_attention_heads": 2, "pad_token_id": 0}), ("Canine", {"num_attention_heads": 2})],
+)
+def test_families_that_read_otherwise_are_refused_before_anything_is_read(tmp_path, kind, fields):
+    error = refused(of_family(tmp_path / "other", kind, **fields), tmp_path)
+    assert str(error).startswith("other cannot be used: ")
+    assert error.hint == "an encoder of the BERT family"
+    assert "\n" not in str(error)
+
+
+def test_an_encoder_that_answers_in_another_shape_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Encoder, "layers", LAYERS + 2)
+    told = str(refused(folder, tmp_path))
+    assert (
+        told
+        == f"tiny answers with (2, {LAYERS + 1}, {WIDTH}) numbers, by its config.json with (2, {LAYERS + 2}, {WIDTH})"
+    )
 
 
 @pytest.mark.parametrize("mix", [(0, 4), (9,), (1, 1), ()])
