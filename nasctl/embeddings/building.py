@@ -53,12 +53,12 @@ def prepare(spec: ContextualSpec, parts: Mapping[str, Part], cap: int, cache: Pa
     found = locate(spec)
     name = _digest(spec, found, parts, cap)
     path = features_path(cache, name)
-    known = _whole(cache, name)
+    known = _whole(cache, name, tell=False)  # before the lock, for the many who find it
     if known is None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _alone(path):
-                known = _whole(cache, name) or _made(spec, found, parts, cap, cache=cache, name=name)
+                known = _whole(cache, name, tell=True) or _made(spec, found, parts, cap, cache=cache, name=name)
         except OSError as error:
             raise MachineError(
                 f"cannot write features to {path.parent}: {error.strerror or error}",
@@ -101,14 +101,18 @@ def _digest(spec: ContextualSpec, found: Located, parts: Mapping[str, Part], cap
     )
 
 
-def _whole(cache: Path, name: str) -> Features | None:
-    """The features of this digest if they are there and every byte of them is as it was written."""
+def _whole(cache: Path, name: str, *, tell: bool) -> Features | None:
+    """The features of this digest if they are there and every byte of them is as it was written.
+
+    With `tell` a warning says what is wrong with those that are not.
+    """
     if not features_path(cache, name).exists():
         return None
     try:
         return features.load(cache, name, verify=True)
     except MachineError as error:
-        LOG.warning("%s; the pairs are encoded again", error)
+        if tell:
+            LOG.warning("%s; the pairs are encoded again", error)
     except OSError:  # gone since, or no file: whoever holds the lock sees to it
         pass
     return None

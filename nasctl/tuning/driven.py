@@ -347,7 +347,7 @@ class DrivenStudy:
         if self._folder.kept_checkpoint(asked.number, asked.digest) is not None:
             self._late = ("final", asked)
         else:
-            yield Warned(f"the checkpoint of {self.name}'s best trial, {best.number}, is lost: it is trained again")
+            yield Warned(f"the weights of {self.name}'s best trial, {best.number}, are not here: it is trained again")
             self._late = ("again", asked)
 
     def _finish(self, number: int, record: RunRecord) -> Iterator[Event]:

@@ -260,7 +260,7 @@ def test_a_lost_checkpoint_is_made_again_and_must_have_the_same_score(tmp_path):
         ("again", first.best),
         ("final", first.best),
     ]
-    assert any("is lost: it is trained again" in event.message for event in of(Warned, events))
+    assert any("are not here: it is trained again" in event.message for event in of(Warned, events))
     assert finals(events)["s"].final.test == first.final.test
     forget_final(tmp_path)
     DrivenFolder(tmp_path, "s").checkpoint.unlink()
