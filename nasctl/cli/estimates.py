@@ -92,9 +92,9 @@ def worker_memory(settings: Settings, cells: Cells) -> int:
     layers = max(MODELS[settings.model.name].layers, 1)
     domain = settings.study.space.get("batch_size")
     batch = max(map(int, domain.choices)) if isinstance(domain, Choice) else settings.training.batch_size
-    read = isinstance(settings.embedding, ContextualSpec)  # then by pairs, else by sentences
-    tokens = batch * (settings.dataset.max_pieces if read else 2 * settings.dataset.max_tokens)
-    activations = FLOAT_BYTES * tokens * 2 * layers * widest(settings) * VALUES
+    contextual = isinstance(settings.embedding, ContextualSpec)
+    per_pair = settings.dataset.max_pieces if contextual else 2 * settings.dataset.max_tokens
+    activations = FLOAT_BYTES * batch * per_pair * 2 * layers * widest(settings) * VALUES
     return WORKER_BYTES + TRAINING_COPIES * _checkpoint_bytes(settings, cells) + activations
 
 
