@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from nasctl.errors import MachineError, UsageError
+from nasctl.errors import MachineError, UsageError, first_line
 
 Durability = Literal["normal", "full"]
 
@@ -67,7 +67,7 @@ def probe(uri: str) -> None:
             f"{redacted(uri)} needs a package: {error.name} is not installed", f"pip install {error.name}"
         ) from None
     except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = redacted(str(error)).partition("\n")[0]
+        reason = redacted(first_line(error))
         hint = "is the disk full, or the folder read-only?" if path is not None else "is the server up?"
         raise MachineError(f"the database {redacted(uri)} cannot be used: {reason}", hint) from None
 

@@ -51,6 +51,11 @@ class StoppedError(NasctlError):
         self.exit_code = 128 + signal
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, without what it says below; its class where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def nearest(asked: str, known: Iterable[str]) -> str:
     """A hint that names the nearest of the known words, and all of them where they are few."""
     words = sorted(known)

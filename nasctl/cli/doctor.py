@@ -13,7 +13,7 @@ from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.options import composed, settings_of
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import size
-from nasctl.errors import MachineError, NasctlError
+from nasctl.errors import MachineError, NasctlError, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,8 +224,9 @@ def _databases(stores: Stores) -> Iterator[Finding]:
         except NasctlError as error:
             yield Finding(name, "fails", str(error), error.hint)
         except RuntimeError as error:  # Optuna's word for a database of another version
-            first = redacted(str(error)).strip().partition("\n")[0]
-            yield Finding(name, "fails", first, "the version that made it, or another store.root=FOLDER")
+            yield Finding(
+                name, "fails", redacted(first_line(error)), "the version that made it, or another store.root=FOLDER"
+            )
 
 
 def _data(settings: Settings) -> Iterator[Finding]:

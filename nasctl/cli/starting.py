@@ -12,6 +12,7 @@ from nasctl.cli.paper import check_no_group, paper_hyperparameters
 from nasctl.data.metrics import METRICS
 from nasctl.errors import NasctlError, UsageError
 from nasctl.models import MODELS
+from nasctl.sources import ContextualSpec
 from nasctl.specs import TrainingSpec, basis
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _best_on(tuned: Sequence[tuple[Look, Best]], spec: RunSpec | SearchSpec) -> 
 
 
 def _paper(settings: Settings, _: Stores) -> _Source:
-    contextual = settings.embedding.source in {"hub", "package"}
+    contextual = isinstance(settings.embedding, ContextualSpec)
     letters = "L" * MODELS[settings.model.name].layers
     row = f"{settings.model.name}/{'bert' if contextual else 'glove'}/{letters}/{settings.dataset.name}"
     try:

@@ -22,7 +22,7 @@ from nasctl.config import shorthand, unread, validation
 from nasctl.config.groups import Groups, conf_folder, options, search_folders
 from nasctl.config.settings import SETTINGS, Settings
 from nasctl.databases import redacted
-from nasctl.errors import UsageError
+from nasctl.errors import UsageError, first_line
 from nasctl.files import canonical_json
 
 __all__ = ["Composition", "as_yaml", "compose", "composition", "expand"]
@@ -132,7 +132,7 @@ def _composed(
     except YAMLError as error:
         raise UsageError(f"a file of the configuration is not YAML: {' '.join(str(error).split())}") from error
     except OmegaConfBaseException as error:
-        raise UsageError(f"the configuration does not fit together: {_first_line(error)}") from error
+        raise UsageError(f"the configuration does not fit together: {first_line(error).rstrip('.')}") from error
 
 
 def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
@@ -159,7 +159,7 @@ def _diagnosis(
         choices = [text for text, each in zip(overrides, parsed, strict=True) if each.key_or_group in groups]
         container: Any = OmegaConf.to_container(_hydra(choices, folders), resolve=False)
     except (HydraException, OmegaConfBaseException):
-        return UsageError(f"the configuration does not compose: {_first_line(error)}")
+        return UsageError(f"the configuration does not compose: {first_line(error).rstrip('.')}")
     del container["hydra"]
     known = {*validation.keys(container), *groups}
     for override in parsed:
@@ -167,7 +167,7 @@ def _diagnosis(
             return validation.unknown_key(override.key_or_group, container, groups)
         if isinstance(override.value(), dict):
             return validation.whole_group(override, container)
-    return UsageError(f"the configuration does not compose: {_first_line(error)}")
+    return UsageError(f"the configuration does not compose: {first_line(error).rstrip('.')}")
 
 
 def _refuse_resolvers_and_gaps(config: DictConfig) -> None:
@@ -191,7 +191,3 @@ def _texts(value: Any, above: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner, above)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")

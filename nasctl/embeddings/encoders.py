@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasctl.errors import MachineError, UsageError, nearest
+from nasctl.errors import MachineError, UsageError, first_line, nearest
 from nasctl.files import digest, file_sha256, path_of
 from nasctl.sources import ContextualSpec
 
@@ -143,7 +143,7 @@ def _of_hub(spec: ContextualSpec) -> Path:
             raise MachineError(
                 f"{asked}: cannot be written to the hub's cache: {error.strerror}", "free some space, or HF_HOME=FOLDER"
             ) from error
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise MachineError(f"{asked}: not here, and the hub cannot be reached ({reason})", WITHOUT_NETWORK) from error
 
 

@@ -102,10 +102,10 @@ def read_samples(path: Path) -> Examined:
     except OSError as error:
         raise MachineError(f"no samples in {path}: {error.strerror}", "the search has to run to its end") from error
     except (ValidationError, UsageError) as error:
-        raise MachineError(f"{path} holds no samples: {_first_line(error)}", "run the search again") from error
+        raise MachineError(f"{path} holds no samples: {_fault(error)}", "run the search again") from error
 
 
-def _first_line(error: ValidationError | UsageError) -> str:
+def _fault(error: ValidationError | UsageError) -> str:
     if isinstance(error, UsageError):
         return str(error)
     first = error.errors(include_url=False)[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import filelock
 
-from nasctl.errors import StateMismatchError
+from nasctl.errors import StateMismatchError, first_line
 from nasctl.files import write_atomically
 from nasctl.tracking import tags as tag
 from nasctl.tracking.records import ENTRY, Tracker, TrialEntry
@@ -53,8 +53,7 @@ def read_record(folder: Path, mend: str) -> TrialEntry | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise StateMismatchError(f"{folder / RECORD} is no record: {reason}", mend) from error
+        raise StateMismatchError(f"{folder / RECORD} is no record: {first_line(error)}", mend) from error
 
 
 def in_order(runs: Sequence[KeptRun]) -> Sequence[KeptRun]:

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from nasctl import faults
 from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pragmas
-from nasctl.errors import MachineError, UsageError, nearest
+from nasctl.errors import MachineError, UsageError, first_line, nearest
 from nasctl.tracking import tags as tag
 from nasctl.tracking.records import RunRecord, StoredRun, TrialEntry, epoch_metrics, flat_metrics
 from nasctl.tracking.ui import experiment_tags
@@ -334,7 +334,7 @@ def _told(action: str) -> Iterator[None]:
 
         if not isinstance(error, (MlflowException, SQLAlchemyError, OSError)):
             raise
-        reason = redacted(str(error)).strip().partition("\n")[0]
+        reason = redacted(first_line(error))
         raise MachineError(f"MLflow could not {action}: {reason}", "nasctl doctor says what is wrong") from None
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nasctl import faults
-from nasctl.errors import FailedTrialsError, StateMismatchError
+from nasctl.errors import FailedTrialsError, StateMismatchError, first_line
 from nasctl.specs import SEARCH, SearchSpec, Value, hyperparameters, search_digest
 from nasctl.tracking.found import SAMPLES, FoundSearch, keep_search, read_search
 from nasctl.tracking.records import EpochRecord, RunRecord, TrialEntry
@@ -244,8 +244,7 @@ def pinned(root: Path, name: str) -> tuple[SearchSpec, str] | None:
     try:
         return SEARCH.validate_json(json.dumps(stored)), (folder.labels() or {}).get(START, "")
     except ValueError as error:
-        reason = str(error).partition("\n")[0]
         raise StateMismatchError(
-            f"the search {name} was begun by another nasctl: {reason}",
+            f"the search {name} was begun by another nasctl: {first_line(error)}",
             "search.name=OTHER starts another search",
         ) from error

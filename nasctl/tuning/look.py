@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nasctl.errors import NasctlError, StateMismatchError
+from nasctl.errors import NasctlError, StateMismatchError, first_line
 from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD, RunRecord
 from nasctl.tracking.totals import StudyTotals
@@ -113,9 +113,5 @@ def look_at(store: StudyStore, name: str, owner: str = "") -> Look:
                 told_by = trial.attributes.get("duplicate_of")
                 ended.setdefault(trial.number, Ended(asked, record, told_by, trial.ended))
         except (NasctlError, ValueError, TypeError, KeyError) as error:
-            unreadable[trial.number] = _line(error)
+            unreadable[trial.number] = f"{type(error).__name__}: {first_line(error)}"
     return Look(stored, spec, owner, ended, unreadable)
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pragmas
-from nasctl.errors import MachineError
+from nasctl.errors import MachineError, first_line
 from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD
 from nasctl.tuning.study.claims import Claims
@@ -282,7 +282,7 @@ def database_errors(url: str) -> Iterator[None]:
         yield
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         cause = error.__cause__ or error
-        reason = redacted(str(getattr(cause, "orig", None) or cause)).partition("\n")[0]
+        reason = redacted(first_line(getattr(cause, "orig", None) or cause))
         away = any(isinstance(each, AWAY) for each in (error, cause))  # Optuna wraps them, drivers cause them
         raise (AwayError if away else MachineError)(
             f"the studies' database {redacted(url)} failed: {reason}",
