@@ -83,11 +83,19 @@ class LibraryCell:
 
 def library_cell(name: str) -> LibraryCell:
     """The cell called `name`; a number is a row of the paper's Table 6. Raises UsageError with the nearest names."""
-    asked = f"enas-{int(name)}" if re.fullmatch(r"[0-9]{1,9}", name) else name
-    if asked not in LIBRARY:
-        hint = f"{nearest(asked, LIBRARY)} known: lstm, gru, rnn, enas-1 to enas-{len(_CODES)}"
+    if not in_library(name):
+        hint = f"{nearest(_in_full(name), LIBRARY)} known: lstm, gru, rnn, enas-1 to enas-{len(_CODES)}"
         raise UsageError(f"there is no cell {name!r} in the library", hint.strip())
-    return LIBRARY[asked]
+    return LIBRARY[_in_full(name)]
+
+
+def in_library(name: str) -> bool:
+    """Whether a cell of the library has this name or number."""
+    return _in_full(name) in LIBRARY
+
+
+def _in_full(name: str) -> str:
+    return f"enas-{int(name)}" if re.fullmatch(r"[0-9]{1,9}", name) else name
 
 
 def _of_code(code: tuple[str, ...]) -> CellGraph:

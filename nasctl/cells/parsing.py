@@ -167,10 +167,10 @@ class _Reader:
                 case "name" if awaited:
                     value, key, awaited = self._value(statement, token["name"]), None, False
                 case "bias" if awaited and linear:
-                    calls[-1].biases.append(_bias(token["bias"]))
+                    calls[-1].biases.append(_bias(statement, token["bias"]))
                     value, awaited = None, False
                 case "key" if not awaited and linear and value is not None and key is None:
-                    key = _key(token["key"])
+                    key = _key(statement, token["key"])
                 case "comma" if not awaited and calls:
                     calls[-1].read(value, key)
                     awaited = True
@@ -248,13 +248,17 @@ def _op(statement: _Statement, name: str) -> Op:
         statement.wrong(str(error), error.hint)
 
 
-def _key(token: str) -> str:
-    return unquote(token.removeprefix("@"), errors="surrogatepass")
+def _key(statement: _Statement, token: str) -> str:
+    """The key that a token `@key` names."""
+    try:
+        return unquote(token.removeprefix("@"), errors="surrogatepass")
+    except UnicodeDecodeError:
+        statement.wrong(f"{token!r} is not text in UTF-8", "behind each % stands a byte of it: %C3%A4 is ä")
 
 
-def _bias(token: str) -> tuple[str | None, float | None]:
-    start, named, key = token[1:].partition("@")
-    return (_key(key) if named else None), (float(start) if start else None)
+def _bias(statement: _Statement, token: str) -> tuple[str | None, float | None]:
+    start, at, key = token[1:].partition("@")
+    return (_key(statement, at + key) if at else None), (float(start) if start else None)
 
 
 def _hint(kind: str | None) -> str:

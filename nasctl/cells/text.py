@@ -176,7 +176,7 @@ def read_cell(path: Path) -> CellGraph:
 def _content(path: Path) -> str:
     try:
         if path.stat().st_size <= LARGEST_FILE:
-            return path.read_text("utf-8")
+            return path.read_text("utf-8-sig")  # Windows editors write a byte-order mark
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", "give a file with a cell, .json or .txt"

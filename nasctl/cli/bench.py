@@ -103,9 +103,18 @@ def bench(
 
 
 def _by_name(named: Iterable[NamedCell]) -> dict[str, CellGraph]:
-    """The cells by their names; one that is named twice is one. Raises UsageError for two cells of one name."""
+    """The cells by their names; one that is named twice is one.
+
+    Raises UsageError for two cells of one name, and for one that reads a mask or has no weights.
+    """
+    from nasctl.cells.rewrite import live  # noqa: PLC0415 - --help need not pay for it
+
     graphs: dict[str, CellGraph] = {}
     for each in named:
+        if live(each.graph).masks:
+            raise UsageError(f"{each.name}: the cell reads a mask", "no model gives it one")
+        if not live(each.graph).weights:
+            raise UsageError(f"{each.name}: the cell has no weights", "their gradients are what is timed")
         if graphs.setdefault(each.name, each.graph) != each.graph:
             raise UsageError(f"there are two cells called {each.name}", "rename a file")
     return graphs

@@ -26,7 +26,10 @@ def fingerprints(asked: Recurrence) -> Tensor:
 
 def _mixed(values: Tensor) -> Tensor:
     """The bits of each vector of `values` [..., D] as one number [...]; sums and products wrap around."""
-    bits = values.detach().contiguous().view(torch.int32 if values.element_size() >= 4 else torch.int16)
+    values = values.detach().contiguous()
+    if values.stride(-1) != 1:  # a width of 1 counts as contiguous at any stride, and torch divides no number there
+        values = values.clone(memory_format=torch.contiguous_format)
+    bits = values.view(torch.int32 if values.element_size() >= 4 else torch.int16)
     return (bits * _powers(bits.shape[-1], torch.int32)).sum(-1, dtype=torch.int32)
 
 

@@ -104,7 +104,7 @@ class RecurrentLayer(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         """Outputs [T, B, directions·H] of `x` [T, B, D] with `lengths` [B] (on any device), from a zero state.
 
-        `masks` has one tensor [B, width] per mask of the cell.
+        `masks` has one tensor [B, width] per mask of the cell. Raises UsageError if it has more or fewer.
         """
         return self._run(x, lengths, None, masks, finals=False)[0]
 
@@ -121,6 +121,9 @@ class RecurrentLayer(nn.Module):
     def _run(
         self, x: Tensor, lengths: Tensor, initial: State | None, masks: Sequence[Tensor], *, finals: bool
     ) -> Result:
+        if len(masks) != len(self.cell.masks):
+            given = f"the cell has {len(self.cell.masks)} masks, and {len(masks)} are given"
+            raise UsageError(given, "give one tensor [B, width] for each")
         sides = [self.onward] if self.backward is None else [self.onward, self.backward]
         if initial is None:
             initial = tuple(x.new_zeros(len(sides), x.shape[1], self.widths[width]) for width in self.cell.states)

@@ -28,7 +28,8 @@ aten = torch.ops.aten
 class Operation:
     """`forward(out, *args)` writes `out`; `gradients(gradient, out, args, into)` gives one tensor per arg.
 
-    `out` may be an arg, and `into` the gradient itself, where the op is an activation.
+    `out` may be an arg, and `into` the gradient itself, where the op is an activation. Tensors may have an axis for
+    blocks: then one arg at least has all blocks of `out`, and each other has them all or a single one that serves all.
     """
 
     forward: Callable[..., object]
@@ -36,9 +37,17 @@ class Operation:
 
 
 def _mul(out: Tensor, *args: Tensor) -> None:
+    if len(args) > 2:
+        args = _widest_first(args)
     torch.mul(args[0], args[1], out=out)
     for more in args[2:]:
         out.mul_(more)
+
+
+def _widest_first(args: Args) -> Args:
+    """The args, but one with all blocks to the front: torch would shrink `out` to the product of two that have one."""
+    place = max(range(len(args)), key=lambda place: args[place].shape[-2])
+    return args[place], *args[:place], *args[place + 1 :]
 
 
 def _mul_gradients(g: Tensor, _out: Tensor, args: Args, into: tuple[Into, ...]) -> Args:
@@ -69,7 +78,10 @@ def _sub_gradients(g: Tensor, _out: Tensor, _args: Args, into: tuple[Into, ...])
 
 def _blend_gradients(g: Tensor, _out: Tensor, args: Args, into: tuple[Into, ...]) -> Args:
     z, a, b = args
-    of_z = torch.sub(a, b, out=into[0]).mul_(g)
+    if g.shape in (a.shape, b.shape):
+        of_z = torch.sub(a, b, out=into[0]).mul_(g)
+    else:  # the difference is one block, the gradient has all
+        of_z = torch.mul(torch.sub(a, b), g, out=into[0])
     of_a = torch.mul(g, z, out=into[1])
     return of_z, of_a, torch.sub(g, of_a, out=into[2])
 

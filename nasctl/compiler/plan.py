@@ -339,9 +339,9 @@ def _stacks(places: Iterable[Span]) -> tuple[Span, ...]:
 
 def _joined(run: Pointwise, op: Op, out: Span, args: tuple[Span, ...]) -> Pointwise | None:
     """The run with one more step, if that continues it: every arg by its next block, or by the one block of all."""
-    if run.op is not op or run.out.room is not out.room or run.out.first + run.out.count != out.first:
+    if run.op is not op or len(run.args) != len(args) or out.room in APART:
         return None
-    if out.room in APART:
+    if run.out.room is not out.room or run.out.first + run.out.count != out.first:
         return None
     count, wider = run.out.count, []
     for before, arg in zip(run.args, args, strict=True):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nasctl.cells.graph import CellGraph
+from nasctl.cells.spelling import cell_of, spelled
 from nasctl.compiler.layer import BACKENDS, PRECISIONS, RecurrentLayer
 from nasctl.compiler.precision import fp32_throughout
 from nasctl.compiler.streams import Streams
@@ -141,7 +142,7 @@ def _lstm_step(shape: Shape, x: Tensor) -> Callable[[], object]:
 
 def _layer_step(graph: CellGraph, shape: Shape, variant: Variant, x: Tensor, lengths: Tensor) -> Callable[[], object]:
     layer = RecurrentLayer(
-        graph,
+        cell_of(spelled(graph)),  # as runs have it: torch takes any of these keys
         shape.input_width,
         shape.hidden,
         bidirectional=False,

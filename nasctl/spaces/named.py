@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from nasctl.cells.graph import CellGraph
-from nasctl.cells.library import library_cell
+from nasctl.cells.library import in_library, library_cell
 from nasctl.cells.text import read_cell
 from nasctl.files import path_of
 from nasctl.spaces.base import Code, code_of
@@ -26,10 +27,11 @@ class NamedCell:
 def cell_of_word(word: str) -> NamedCell:
     """The cell that a word of a command line means: a name of the library, an ENAS code, else a file.
 
-    Raises UsageError for a word that is none of them, and for what is no cell.
+    Raises UsageError for a word that is none of them, and for what is no cell. A file that is called like a cell of the
+    library is `./lstm`.
     """
     path = path_of(word)
-    if _is_code(word) or not (path.is_file() or path.suffix or len(path.parts) > 1):
+    if in_library(word) or _is_code(word) or not (path.is_file() or path.suffix or len(path.parts) > 1):
         return cell_called(word)
     return cell_in(path)
 
@@ -45,7 +47,8 @@ def cell_called(name: str) -> NamedCell:
 
 
 def _is_code(word: str) -> bool:
-    return word.partition("-")[0] in ACTIVATIONS
+    """Whether the word can only be meant as a code, right or wrong: a file has an ending or a folder."""
+    return word.partition("-")[0] in ACTIVATIONS and re.fullmatch(r"[\w-]+", word, re.ASCII) is not None
 
 
 def cell_in(path: Path) -> NamedCell:

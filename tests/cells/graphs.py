@@ -42,6 +42,36 @@ def cell_graphs(
     return CellGraph(tuple(states), tuple(steps), (output, *list(others)[1:]), tuple(masks))
 
 
+@st.composite
+def parallel_cells(draw: st.DrawFn, *, most_lanes: int = 3, most_layers: int = 2) -> CellGraph:
+    """A cell of parallel linear steps with layers of one op over them, which share some of what they read.
+
+    A plan joins such steps into one. A product may read more in one lane than in the next.
+    """
+    states, masks = draw(st.integers(1, 2)), draw(st.integers(0, 1))
+    steps: list[Step] = []
+
+    def emit(op: Op, *args: int) -> int:
+        weights = tuple(f"weight/{len(steps)}/{place}" for place in range(len(args))) if op is Op.LINEAR else ()
+        steps.append(Step(op, args, weights, (Bias(f"bias/{len(steps)}"),) if weights else ()))
+        return states + masks + len(steps)
+
+    read = draw(st.sampled_from(((0, 1), (1,), (0,))))
+    layers = [[emit(Op.LINEAR, *read) for _ in range(draw(st.integers(2, most_lanes)))]]
+    shared = [[each] * len(layers[0]) for each in range(1, 1 + states + masks)]
+    shared.append([emit(Op.TANH, emit(Op.LINEAR, 0, 1))] * len(layers[0]))
+    for _ in range(draw(st.integers(1, most_layers))):
+        op = draw(st.sampled_from([op for op in Op if op is not Op.LINEAR]))
+        count = op.value.most or draw(st.integers(2, 4))
+        operands = draw(st.lists(st.sampled_from([*layers, *shared]), min_size=count, max_size=count))
+        operands[draw(st.integers(0, count - 1))] = layers[-1]
+        counts = [draw(st.integers(2, count)) if op is Op.MUL else count for _ in layers[0]]
+        layers.append([emit(op, *args[:few]) for few, *args in zip(counts, *operands, strict=True)])
+    output = emit(draw(st.sampled_from((Op.LINEAR, Op.MEAN))), *layers[-1], 1)
+    other = draw(st.sampled_from((1, *(lane for layer in layers for lane in layer))))
+    return CellGraph(("H",) * states, tuple(steps), (output, other)[:states], ("H",) * masks)
+
+
 def _step(draw: st.DrawFn, ops: Sequence[Op], widths: Sequence[Width], keys: _Keys) -> Step:
     # A third of the steps is linear where they may be, as in published cells: the rest lives between matrices.
     op = Op.LINEAR if Op.LINEAR in ops and not draw(st.integers(0, 2)) else draw(st.sampled_from(ops))

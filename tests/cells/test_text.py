@@ -153,6 +153,8 @@ WRONG_TEXTS = [
     ("next h1 = tanh(h1@w1)", "'@w1' does not belong", "linear"),
     ("next h1 = linear(h1@a@b)", "'@b' does not belong", "linear"),
     ("next h1 = tanh(+, h1)", r"'\+' does not belong", "linear"),
+    ("next h1 = linear(x@w%e4, h1)", "statement 1 .*: '@w%e4' is not text in UTF-8", "%C3%A4"),
+    ("v2 = tanh(h1); next h1 = linear(v2, +1@%c3%)", "statement 2 .*: '@%c3%' is not text in UTF-8", "%C3%A4"),
     ("next h1 = mul(h1, m1)", "no mask m1", "`m1:H`"),
     ("m1:Q; next h1 = mul(h1, m1)", "no width Q", "D is the input's"),
     ("m1:H; m1:D; next h1 = mul(h1, m1)", "m1 stands there twice", "statement 1"),
@@ -223,9 +225,10 @@ def test_what_is_wrong_in_json_is_told_with_its_step(value, message, hint):
         ("a.cell", to_text(rnn())),
     ],
 )
-def test_a_file_holds_either_notation(tmp_path, name, content):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_holds_either_notation(tmp_path, name, content, encoding):
     path = tmp_path / name
-    path.write_text(content)
+    path.write_text(content, encoding)
     assert read_cell(path) == rnn()
 
 

@@ -198,6 +198,30 @@ def test_bench_refuses_two_cells_of_one_name(nasctl, tmp_path):
     assert nasctl("cell", "bench", "a/mine.txt", "./a/mine.txt", *QUICK, "--backend", "planned").exit_code == 0
 
 
+def test_bench_runs_a_cell_under_any_keys(nasctl, tmp_path):
+    (tmp_path / "mine.txt").write_text("next h1 = tanh(linear(x@keys, h1@w.1, +@))")
+    result = nasctl("cell", "bench", "mine.txt", *QUICK, "--json")
+    assert result.exit_code == 0
+    (shape,) = json.loads(result.stdout)["shapes"]
+    assert [each["backend"] for each in shape["variants"]] == ["planned", "reference"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("m1:H; next h1 = tanh(linear(x, mul(h1, m1), +))", "mine: the cell reads a mask; no model gives it one"),
+        ("next h1 = tanh(h1)", "mine: the cell has no weights; their gradients are what is timed"),
+        ("v2 = linear(x); next h1 = tanh(h1)", "mine: the cell has no weights"),
+    ],
+)
+def test_bench_refuses_a_cell_that_it_cannot_time(nasctl, tmp_path, cell, message):
+    (tmp_path / "mine.txt").write_text(cell)
+    result = nasctl("cell", "bench", "gru", "mine.txt", *QUICK)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_bench_prints_a_line_per_variant(nasctl):
     options = ("--backend", "planned", "--precision", "fp32,bf16", "--ragged")
     lines = nasctl("cell", "bench", "gru", *QUICK, *options).stdout.splitlines()

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from nasctl.cells.graph import Bias, CellGraph, Op, Step
 from nasctl.cells.library import LIBRARY
 from nasctl.cells.rewrite import cell_digest
-from nasctl.cells.text import read_cell
+from nasctl.cells.text import from_text, read_cell
 from nasctl.compiler.export.folder import FILES, Trained, module_name, write_folder
 from nasctl.compiler.export.source import LINE, WRITTEN, class_name, exported, source
 from nasctl.compiler.layer import RecurrentLayer
@@ -221,11 +221,29 @@ def test_the_file_is_clean(tmp_path, name):
         ("tänh", None),
         ("x" * 60, None),
         ("", None),
+        ("none", None),
+        ("true", None),
+        ("mapping", None),
+        ("PackedSequence", None),
+        ("module", "Module"),
+        ("one", "One"),
     ],
 )
 def test_the_class_is_called_like_the_cell_if_python_can(name, expected):
     graph = LIBRARY["gru"].graph
     assert class_name(name, graph) == (expected or f"Cell{cell_digest(graph)}")
+
+
+def test_the_class_hides_no_name_of_the_file_nor_of_python(tmp_path):
+    graph = LIBRARY["gru"].graph
+    for name in ("tensor", "valueError"):
+        rnn = made(tmp_path / name, name, graph)(3, 5)
+        assert rnn(torch.zeros(2, 1, 3), torch.zeros(1, 1, 5))[1].shape == (1, 1, 5)
+        with pytest.raises(ValueError, match=r"\(2,\) lengths for 1 rows"):
+            rnn(torch.zeros(2, 1, 3), lengths=[2, 2])
+    names = {name for name in vars(load(tmp_path / "tensor")) if name[:1].isupper()}
+    assert names >= {"Tensor", "Iterable", "STATES", "DTYPES"}
+    assert {class_name(name, graph) for name in names} == {class_name("", graph)}
 
 
 def test_names_are_data_and_never_code(tmp_path):
@@ -252,6 +270,9 @@ def test_a_mask_that_does_more_than_multiply_is_refused():
     graph = CellGraph(("H",), (Step(Op.LINEAR, (0, 1), ("a", "b")), Step(Op.ADD, (3, 2))), (4,), ("H",))
     with pytest.raises(UsageError, match=r"step v4 \(add\) of the cell reads a mask"):
         exported(graph)
+    carried = from_text("m1:H; m2:H; next h1 = tanh(linear(x, mul(h1, m1), h2)); next h2 = m2")
+    with pytest.raises(UsageError, match=r"state h2 of the cell becomes a mask"):
+        exported(carried)
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------

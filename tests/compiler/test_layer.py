@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from cases import ODD, RUNS, case, results
@@ -222,6 +224,26 @@ def test_masks_act_at_every_step_of_their_row(backend):
     for ours, theirs in zip(ends, finals, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     assert not torch.equal(layer(made.x, made.lengths, [torch.ones_like(mask) for mask in made.masks]), found)
+
+
+@pytest.mark.parametrize("backend", ["planned", "reference"])
+@pytest.mark.parametrize("given", [0, 1, 3])
+def test_a_mask_too_few_or_too_many_is_refused(backend, given):
+    layer = RecurrentLayer(ODD, 3, 4, backend=backend)
+    masks = [torch.ones(2, 4)] * given
+    for lengths in (torch.tensor([2, 1]), torch.tensor([0, 0])):
+        with pytest.raises(UsageError, match=rf"the cell has 2 masks, and {given} are given"):
+            layer(torch.zeros(2, 2, 3), lengths, masks)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("width", [1, 2])
+def test_how_the_input_lies_in_memory_changes_no_bit(width, dtype):
+    made = layer_of(LIBRARY["rnn"].graph, (width, 4), dtype=dtype, backend="planned")
+    x = normal(5, 5, width, dtype=dtype)
+    for axes in itertools.permutations(range(3)):
+        moved = x.permute(axes).clone(memory_format=torch.contiguous_format)
+        assert torch.equal(made(moved.permute([axes.index(axis) for axis in range(3)]), LENGTHS), made(x, LENGTHS))
 
 
 @pytest.mark.parametrize("widths", [(1, 1), (3, 1), (1, 63), (63, 3)])

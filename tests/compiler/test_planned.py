@@ -1,7 +1,7 @@
 import pytest
 import torch
 from cases import ODD, RUNS, assert_equal, case, everything, largest, leaves, loss, results
-from cells.graphs import cell_graphs
+from cells.graphs import cell_graphs, parallel_cells
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -9,12 +9,14 @@ from nasctl.cells.graph import Bias, CellGraph, Op, Step
 from nasctl.cells.library import LIBRARY
 from nasctl.cells.rewrite import live
 from nasctl.compiler import buffers
+from nasctl.compiler.plan import Pointwise, plan
 from nasctl.errors import UsageError
 
 MODES = ("planned", "side by side")
 CELLS = {name: LIBRARY[name].graph for name in ("lstm", "gru", "enas-1", "enas-24")} | {"odd": ODD}
 GENERATED = 500
 REDRAWN = 20
+PARALLEL = 150
 LARGEST = 1e6
 """Cells that grow beyond it are no measure of rounding: they are drawn again."""
 
@@ -58,6 +60,21 @@ def test_it_equals_the_reference_on_generated_cells():
     assert len(redrawn) <= REDRAWN
     used = {step.op for graph in compared for step in live(graph).steps}
     assert used == set(Op)
+
+
+def test_it_equals_the_reference_where_steps_are_joined_and_share_what_they_read():
+    joined: set[tuple[Op, int]] = set()  # op, and how many of what it reads serve several blocks
+
+    @settings(max_examples=PARALLEL, suppress_health_check=list(HealthCheck), print_blob=False)
+    @given(graph=parallel_cells(), mode=st.sampled_from(MODES), seed=st.integers(0, 99))
+    def compare(*, graph, mode, seed):
+        made = case(live(graph), (2, 3), seed=seed)
+        assert_equal(everything(RUNS[mode], made), everything(RUNS["reference"], made))
+        wide = [each for each in plan(graph).loop if isinstance(each, Pointwise) and each.out.count > 1]
+        joined.update((each.op, sum(arg.count == 1 for arg in each.args)) for each in wide)
+
+    compare()
+    assert joined >= {(Op.SUB, 1), (Op.MUL, 1), (Op.MUL, 2), (Op.BLEND, 1), (Op.BLEND, 2)}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
+from keyword import iskeyword
 from string import Template
 from typing import NamedTuple
 
@@ -66,13 +69,15 @@ def exported(graph: CellGraph) -> CellGraph:
     def number(value: int) -> int:
         return value if value < graph.first_step else value - len(masks)
 
+    refused = "only a mask that multiplies is exported"
+    for state, value in enumerate(graph.next_states, 1):
+        if value in masks:
+            raise UsageError(f"state h{state} of the cell becomes a mask", refused)
     steps = []
     for place, step in enumerate(graph.steps, graph.first_step):
         args = tuple(arg for arg in step.args if arg not in masks)
         if len(args) < len(step.args) and (step.op is not Op.MUL or not args):
-            raise UsageError(
-                f"step v{place} ({step.op.label}) of the cell reads a mask", "only a mask that multiplies is exported"
-            )
+            raise UsageError(f"step v{place} ({step.op.label}) of the cell reads a mask", refused)
         steps.append(replace(step, args=tuple(number(arg) for arg in args)))
     plain = CellGraph(graph.states, tuple(steps), tuple(number(value) for value in graph.next_states))
     return plain if all(map(_can_name_a_parameter, (*plain.weights, *plain.biases))) else canonical(plain)
@@ -83,19 +88,33 @@ def _can_name_a_parameter(key: str) -> bool:
 
 
 def class_name(name: str, graph: CellGraph) -> str:
-    """What the cell's class is called: `enas-24` is Enas24; names that Python cannot take give way to the digest."""
+    """What the cell's class is called: `enas-24` is Enas24.
+
+    Names that Python cannot take, and those that stand for something else in the file, give way to the digest.
+    """
     words = re.findall(r"[A-Za-z0-9]+", name)
     joined = "".join(word[:1].upper() + word[1:] for word in words)
     fits = name.isascii() and joined[:1].isalpha() and len(joined) <= LONGEST_NAME
-    return joined if fits else f"Cell{cell_digest(graph)}"
+    free = not iskeyword(joined) and joined not in _names_in_use()
+    return joined if fits and free else f"Cell{cell_digest(graph)}"
+
+
+@cache
+def _names_in_use() -> frozenset[str]:
+    """What the file reads by name: its imports, its constants, and names of Python's own."""
+    tree = ast.parse(_template().substitute(defaultdict(lambda: "_")))
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+
+
+def _template() -> Template:
+    return Template(files(__package__).joinpath("template.txt").read_text("utf-8"))
 
 
 def source(name: str, graph: CellGraph, origin: str) -> str:
     """The file cell.py of a cell as `exported` gives it; `origin` says in words where the cell comes from."""
     states = state_names(graph)
     said = f" ({plain(origin)})" if origin else ""
-    template = Template(files(__package__).joinpath("template.txt").read_text("utf-8"))
-    return template.substitute(
+    return _template().substitute(
         title=textwrap.fill(f"The recurrent cell {plain(name)}{said}, as a module of torch.", LINE - len('"""')),
         name=plain(name),
         class_name=class_name(name, graph),
