@@ -37,6 +37,15 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(file) if dialect.split("+")[0] == "sqlite" and file not in {"", ":memory:"} else None
 
 
+def absolute(uri: str) -> str:
+    """The address, which means one SQLite file whatever folder a process works in from now on."""
+    path = sqlite_path(uri)
+    if path is None or path.is_absolute():
+        return uri
+    dialect, _, rest = uri.partition(":///")
+    return f"{dialect}:///{path.absolute()}{rest.removeprefix(str(rest.partition('?')[0]))}"
+
+
 def probe(uri: str) -> None:
     """Open the database once, and let SQLite begin to write, so that trouble is told at once and in one line.
 

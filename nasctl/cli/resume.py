@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.named import check_known, opened_studies, searches_of, split, undriven
 from nasctl.cli.options import OverrideType
-from nasctl.cli.stores import Stores, quoted
+from nasctl.cli.stores import Stores, quoted, working_in
 from nasctl.errors import StateMismatchError, UsageError
 from nasctl.files import path_of
 
@@ -62,10 +61,11 @@ def resume(asked: tuple[str, ...], conf_dirs: tuple[str, ...], *, as_json: bool)
         click.echo(f"no study in {stores.root} is stopped", err=True)
         return
     overrides = [each for each in asked if "=" in each]
-    for kind in (searches, studies):
-        done = {name: kind[name] for name in wanted if name in kind}
+    kinds = [{name: kind[name] for name in wanted if name in kind} for kind in (searches, studies)]
+    for place, done in enumerate(kinds):
         if done:
-            _drive(done, stores, overrides, conf_dirs, retry=False, as_json=as_json)
+            later = [name for kind in kinds[place + 1 :] for name in kind]
+            _drive(done, stores, overrides, conf_dirs, retry=False, as_json=as_json, later=later)
 
 
 @click.command(cls=ExampleCommand, examples=RETRY_EXAMPLES)
@@ -113,8 +113,11 @@ def _drive(
     *,
     retry: bool,
     as_json: bool,
+    later: Sequence[str] = (),
 ) -> None:
     """Drive studies or searches by their commands, in the folder where those were typed; `done` says how far each is.
+
+    `later` are driven after them: who stops these, goes on with all.
 
     Raises StateMismatchError if a command is none that begins any.
     """
@@ -131,10 +134,10 @@ def _drive(
     verb = "retrying the failed trials of" if retry else "resuming"
     for name, command in zip(names, commands, strict=True):
         click.echo(f"{verb} {name}: {done[name]}; {command.typed()}", err=True)
-    again = stores.typed("nasctl", "resume", *names)
-    os.chdir(folders.pop())  # what the commands name is named from there
+    again = stores.typed("nasctl", "resume", *names, *later)
     run_again = importlib.import_module(driver).run_again  # --help need not pay for it
-    run_again(names, commands, again, retry=retry, as_json=as_json)
+    with working_in(Path(folders.pop())):  # what the commands name is named from there
+        run_again(names, commands, again, retry=retry, as_json=as_json)
 
 
 def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tuple[str, ...]) -> Command:
@@ -153,7 +156,12 @@ def _command(name: str, stores: Stores, overrides: Sequence[str], conf_dirs: tup
         raise StateMismatchError(
             f"{name} was begun in {command.folder}, which is gone", f"there, or elsewhere: {command.typed()}"
         )
-    ours = [each for each in overrides if _key(each) != "store.root"]
+    addresses = {"store.url": stores.studies, "store.tracking": stores.tracking}
+    ours = [
+        f"{_key(each)}={quoted(addresses[_key(each)])}" if _key(each) in addresses else each
+        for each in overrides
+        if _key(each) != "store.root"
+    ]
     root = next((each for each in command.overrides if _key(each) == "store.root"), "store.root=runs")
     if (Path(command.folder) / root.partition("=")[2]).resolve() != stores.root.resolve():
         ours.append(f"store.root={quoted(str(stores.root.resolve()))}")

@@ -16,7 +16,7 @@ from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.names import search_name
 from nasctl.cli.options import check_read, composed, compositions, settings_flags, show_configurations
-from nasctl.cli.stores import Stores, stores_of
+from nasctl.cli.stores import Stores, stores_of, typed_in
 from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
 
@@ -316,7 +316,8 @@ def _tune(asked: Asked) -> str:
     ]
     if not composition(parts, tuple(map(Path, command.conf_dirs))).sweep:
         parts.insert(0, "sweep=small")
-    return replace(command, name="tune", overrides=tuple(parts)).typed()
+    typed = replace(command, name="tune", overrides=tuple(parts)).typed()
+    return typed if typed_in() == Path.cwd() else f"cd {shlex.quote(str(Path.cwd()))} && {typed}"
 
 
 _WHAT = {"data", "dataset", "embedding", "limits", "model", "store"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from nasctl.databases import ADDRESSES, Durability, redacted, sqlite_path
+from nasctl.databases import ADDRESSES, Durability, absolute, redacted, sqlite_path
 from nasctl.errors import MachineError, UsageError
 from nasctl.files import path_of
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from nasctl.tracking.records import Tracker
     from nasctl.tracking.store import MlflowTracker
 
-__all__ = ["Stores", "open_tracker", "quoted", "stores_of", "tracker_for_studies"]
+__all__ = ["Stores", "open_tracker", "quoted", "stores_of", "tracker_for_studies", "typed_in", "working_in"]
 
 STUDIES_FILE, TRACKING_FILE = "studies.db", "mlflow.db"
 HYDRA_WORDS = frozenset({"true", "false", "null", "nan", "inf"})
@@ -63,7 +65,7 @@ class Stores:
 
         default = compose(()).store
         asked = {
-            "store.root": (str(self.root), str(Path(default.root).absolute())),
+            "store.root": (str(self.root), str(typed_in() / default.root)),
             "store.url": (self.studies, _set("store.url") or _file(self.root, STUDIES_FILE)),
             "store.tracking": (self.tracking, _set("store.tracking") or _file(self.root, TRACKING_FILE)),
             "store.experiment": (self.experiment, default.experiment),
@@ -75,6 +77,24 @@ class Stores:
         """The databases that are SQLite files, whether they exist or not."""
         both = {"studies": sqlite_path(self.studies), "tracking": sqlite_path(self.tracking)}
         return {name: path for name, path in both.items() if path is not None}
+
+
+_TYPED_IN = "nasctl.typed_in"
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Work in another folder than the command was typed in, which stays where the next one will be."""
+    click.get_current_context().meta.setdefault(_TYPED_IN, Path.cwd())
+    with contextlib.chdir(folder):
+        yield
+
+
+def typed_in() -> Path:
+    """The folder in which the user types commands."""
+    context = click.get_current_context(silent=True)
+    folder: Path = context.meta.get(_TYPED_IN, Path.cwd()) if context else Path.cwd()
+    return folder
 
 
 def stores_of(settings: Settings) -> Stores:
@@ -102,12 +122,14 @@ def _address(key: str, asked: str | None) -> str | None:
             f"{key}={redacted(asked)}, and the environment's {ADDRESSES[key]} is another address",
             f"leave {key}= away, or unset {ADDRESSES[key]}",
         )
-    return set_ or asked
+    address = set_ or asked
+    return address and absolute(address)
 
 
 def _set(key: str) -> str | None:
     """The address that the environment has for the setting."""
-    return os.environ.get(ADDRESSES[key])
+    address = os.environ.get(ADDRESSES[key])
+    return address and absolute(address)
 
 
 def _file(root: Path, name: str) -> str:

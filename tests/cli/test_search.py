@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from searching import ALONE, ENAS, FOUND, REWARDS, STUDY, TINY, interrupted_after_an_epoch, record_of, runs
@@ -153,6 +154,8 @@ def test_an_interrupted_search_goes_on_with_the_same_bits(nasctl, searched, tmp_
     assert result.exit_code == 0, result.stderr
     assert "resuming cut: it goes on where it was left; nasctl search" in result.stderr
     assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("epoch ")] == ["2"]
+    assert f"\ncd {tmp_path} && nasctl tune " in result.stderr
+    assert Path.cwd() == elsewhere
     os.chdir(tmp_path)
     nasctl("search", *ENAS, *ALONE, "search.name=whole")
     assert without_time(record_of(searched, "cut")) == without_time(record_of(searched, "whole"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
-from nasctl.cli.stores import quoted, stores_of
+from nasctl.cli.stores import quoted, stores_of, working_in
 from nasctl.config.composition import compose
 from nasctl.databases import TRACKING_VARIABLE, URL_VARIABLE
 from nasctl.errors import UsageError
@@ -71,6 +72,19 @@ def test_a_command_is_told_with_what_leads_to_the_stores(monkeypatch):
     assert stores(*server).typed("nasctl", "resume", "s") == f"nasctl resume s {' '.join(server)}"
     monkeypatch.setenv(URL_VARIABLE, "postgresql://h/db")  # whoever types it has that, too
     assert stores("store.root=/data").typed("nasctl", "report") == "nasctl report store.root=/data"
+
+
+def test_a_command_is_told_for_the_folder_in_which_it_will_be_typed(tmp_path, monkeypatch):
+    (tmp_path / "begun").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with click.Context(click.Command("resume")), working_in(tmp_path / "begun"):
+        found = stores("store.url='sqlite:///work/my.db?timeout=5'")
+        assert found.studies == f"sqlite:///{tmp_path}/begun/work/my.db?timeout=5"
+        told = f"nasctl ui store.root={tmp_path}/begun/runs"
+        assert stores().typed("nasctl", "ui") == told
+        with working_in(tmp_path):
+            assert stores().typed("nasctl", "ui") == "nasctl ui"
+    assert Path.cwd() == tmp_path
 
 
 TEXTS = ("runs", "./x", "~/x", "/a b/c", "/data/größe", "größe #1", "a,b=c", "http://h:5000/x")
