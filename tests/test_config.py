@@ -87,6 +87,14 @@ def test_the_sweep_follows_from_model_and_embedding(overrides, sweep):
         (["trials=12", "sampler=tpe", "study.name=mine"], ()),
         (["training=paper", "training.epochs=75"], ()),  # as the sweep has it
         (["training.epochs=30"], ("training.epochs=30",)),
+        (["dataset=sick", "dataset.max_tokens=5"], ("dataset.max_tokens=5",)),
+        (["cell=random", "cell.nodes=12", "cell.seed=7"], ("cell.nodes=12",)),
+        (
+            ["pruner=hyperband"],
+            ("pruner.max_resource=75", "pruner.min_resource=3", "pruner.name=hyperband", "pruner.reduction_factor=3"),
+        ),
+        (["sampler=random"], ("sampler.name=random",)),
+        (["search=random_ws", "search.judged=3"], ("search.judged=3",)),
         (["training.epochs=30", "study.space.hidden.choices=[150,200]"], None),
         (["study.limits=[]"], ()),
         (["model=esim", "embedding.file=x.txt", "model.padding=masked"], ()),
@@ -101,7 +109,8 @@ def test_what_is_changed_of_a_method_is_told(overrides, changed):
     wanted = tuple(sorted(overrides)) if changed is None else changed
     composed = composition(["embedding=glove", *overrides])
     assert composed.changed == wanted
-    assert composed.readings == tuple(each for each in wanted if each.startswith(("model.", "embedding.")))
+    read = ("cell.", "dataset.", "embedding.", "model.")
+    assert composed.readings == tuple(each for each in wanted if each.startswith(read))
 
 
 def test_where_the_others_lead_nowhere_all_of_a_method_is_changed(tmp_path):

@@ -137,10 +137,13 @@ def _with_results(tracker: Tracker) -> Sequence[str]:
     results = read_results(tracker)
     studies = [result for result in results if result.kind == "study"]
     papers = {row.dataset for row in reference.results()}
-    ours = [result for result in results if result.dataset in papers]
+    ours = [result for result in results if result.dataset in papers and result.trials]
     names = ["studies"] if studies else []
     names += ["runs"] if len(studies) < len(results) else []
-    names += ["compare"] if 1 < len(results) <= MOST_COMPARED else []
+    tested = sum(result.test is not None for result in results)
+    if tested > MOST_COMPARED:
+        click.echo(f"{tested} results, so that pairs are many: `nasctl report compare` compares them", err=True)
+    names += ["compare"] if len(results) > 1 and tested <= MOST_COMPARED else []
     names += ["1"] if ours else []
     names += ["2"] if any(result.found_on for result in ours) else []
     names += ["5"] if any(result.kind == "study" for result in ours) else []

@@ -52,10 +52,11 @@ UNREAD = {
 
 @dataclass(frozen=True)
 class Asked:
-    """One search as it was asked for, with the hyperparameters of `start`."""
+    """One search as it was asked for, with the hyperparameters of `start`; `changed` was typed of its method."""
 
     settings: Settings
     start: Start
+    changed: tuple[str, ...]
     stores: Stores
     command: Command
 
@@ -139,7 +140,8 @@ def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked
     whole = composition((*start.overrides, *typed), tuple(map(Path, conf_dirs)))
     command = Command("search", typed, conf_dirs, str(Path.cwd()))
     nothing_tuned = replace(whole.settings.study, space={})  # or the sweep's widest layers would be counted as needed
-    return Asked(replace(whole.settings, study=nothing_tuned), start, stores, command), whole
+    asked = replace(whole.settings, study=nothing_tuned)
+    return Asked(asked, start, composition_.changed, stores, command), whole
 
 
 def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = ()) -> None:
@@ -183,6 +185,7 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
     from nasctl.cli.resolution import cells_asked, resolved, told  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.strategies import ProposerSpec  # noqa: PLC0415 - as above
+    from nasctl.tracking.tags import changed_label  # noqa: PLC0415 - as above
     from nasctl.tuning.driven_proposals import ProposalsOrder  # noqa: PLC0415 - as above
     from nasctl.tuning.driven_search import LSTM_TRIAL, START, SearchOrder  # noqa: PLC0415 - as above
 
@@ -197,6 +200,7 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
         "nodes": str(settings.search.space.nodes),
         START: asked.start.origin,
         "data": found.run.data,
+        **changed_label(asked.changed),
     }
     if asked.start.lstm:
         labels[LSTM_TRIAL] = asked.start.lstm

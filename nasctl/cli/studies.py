@@ -13,7 +13,7 @@ import click
 
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.names import study_name
-from nasctl.cli.options import compositions, show_configurations
+from nasctl.cli.options import check_read, compositions, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns
 from nasctl.errors import StateMismatchError, UsageError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nasctl.tuning.folders import Command
 
 __all__ = ["run_again", "run_studies"]
+
+
+UNREAD = {"search": "nasctl search does; cell=searched cell.search= says which search's cells are tuned"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def run_studies(
     deterministic: bool,
 ) -> None:
     """What `nasctl COMMAND` does (baseline or tune): print its settings or its plan, or drive its studies."""
+    check_read(overrides, command, UNREAD)
     overrides += ("deterministic=true",) if deterministic else ()
     every = compositions(overrides, conf_dirs, multirun=multirun)
     if cfg:

@@ -46,8 +46,9 @@ class Composition:
 
     @property
     def readings(self) -> tuple[str, ...]:
-        """What is changed of how model and embedding are read."""
-        return tuple(text for text in self.changed if text.startswith(("model.", "embedding.")))
+        """What is changed of how data, embedding, cells and model are read: of a single run, too."""
+        read = ("dataset.", "embedding.", "cell.", "model.")
+        return tuple(text for text in self.changed if text.startswith(read))
 
 
 def compose(overrides: Sequence[str] = (), conf_dirs: Sequence[Path] = ()) -> Settings:

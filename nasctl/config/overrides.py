@@ -57,8 +57,13 @@ def changes_method(override: Override) -> bool:
 
 
 METHOD: Mapping[str, tuple[str, ...]] = {
+    "cell": ("space", "nodes", "count"),
+    "dataset": ("max_tokens", "max_pieces"),
     "embedding": ("trainable", "oov", "case", "width", "window"),
     "model": ("masks", "dropout_1", "dropout_2", "padding", "initialisation", "hidden"),
+    "pruner": (),
+    "sampler": (),
+    "search": ("start", "training", "space", "strategy", "child_steps", "judged", "found"),
     "study": ("space", "limits", "enqueue"),
     "training": (),
 }

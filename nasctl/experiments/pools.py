@@ -165,7 +165,9 @@ def cells_of(source: CellSource, place: Place, layers: str | None) -> Cells:
 
 
 def _found_labels(search: FoundSearch, method: str) -> dict[str, str]:
-    return {"found_by": search.name, "found_on": search.entry.tags[tag.DATA], "search": method}
+    tags = search.entry.tags
+    changed = {"search_changed": tags[tag.CHANGED]} if tag.CHANGED in tags else {}
+    return {"found_by": search.name, "found_on": tags[tag.DATA], "search": method, **changed}
 
 
 def _wanted(source: SearchedCells | TransferredCells) -> Wanted:

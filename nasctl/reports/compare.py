@@ -14,6 +14,7 @@ from nasctl.reports.statistics import (
     RESAMPLES,
     SEED,
     STATISTICS,
+    Interval,
     Predictions,
     Resampled,
     interval,
@@ -22,6 +23,13 @@ from nasctl.reports.statistics import (
     verdict,
 )
 from nasctl.reports.table import Cell, Column, Table
+
+FEWEST_DIFFERING = 6
+"""Rows on which two systems must differ to be told apart: of fewer, all favour one of two equals more often than one
+time in twenty (2 · 0.5^5 = 0.06)."""
+
+FEW_ROWS = 100
+"""Test rows below which intervals turn out too narrow."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class Scatter:
         """Whether two systems answered the same questions."""
         mine, theirs = self.predictions, other.predictions
         return mine.row_ids == theirs.row_ids and np.array_equal(mine.gold, theirs.gold)
+
+    def difference(self, other: Scatter) -> Interval | None:
+        """How much higher the first scores; None where too few rows part the two."""
+        differing = np.count_nonzero(self.predictions.predicted != other.predictions.predicted)
+        return interval(self.resampled - other.resampled) if differing >= FEWEST_DIFFERING else None
 
 
 def scatters(results: Iterable[Result], *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[Result, Scatter]:
@@ -60,7 +73,7 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
         if unlike := _unlike(first, second, known):
             left_out.setdefault(unlike, []).append(f"{first.name} and {second.name}")
             continue
-        bounds = interval(known[first].resampled - known[second].resampled)
+        bounds = known[first].difference(known[second])
         rows.append(
             (
                 first.dataset,
@@ -70,19 +83,27 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
                 second.cell_label,
                 first.shown(first.test),
                 second.shown(second.test),
-                bounds.estimate * first.scale,
-                (bounds.low * first.scale, bounds.high * first.scale),
-                verdict(bounds, METRICS[first.metric].direction),
+                known[first].resampled.estimate * first.scale - known[second].resampled.estimate * second.scale,
+                (bounds.low * first.scale, bounds.high * first.scale) if bounds else None,
+                verdict(bounds, METRICS[first.metric].direction) if bounds else "not distinguishable",
             )
         )
     notes = [
         "Intervals: paired bootstrap over the test rows (BCa, 95 %).",
         "They know nothing of other seeds: two trainings of one setting differ, too.",
     ]
+    if any(row[-2] is None for row in rows):
+        notes.append(f"No interval where fewer than {FEWEST_DIFFERING} rows differ: they may all favour one by chance.")
+    if any(len(each.predictions.row_ids) < FEW_ROWS for each in known.values()):
+        notes.append(
+            f"Of fewer than {FEW_ROWS} test rows intervals are too narrow: about one in ten would seem different."
+        )
     if not rows:
         notes = ["No two results can be compared: that takes one data set, one metric and the same test rows."]
     if len(rows) > 1:
         notes.append(f"{len(rows)} comparisons: of pairs that are alike, about one in twenty would seem different.")
+    if without := sorted(result.name for result in results if result not in known):
+        notes.append(f"Not compared, since there are no test predictions of them (yet): {', '.join(without)}.")
     notes += [f"Not compared, since their {what} differ: {'; '.join(pairs)}." for what, pairs in left_out.items()]
     columns = (
         Column("data", key="data set"),
@@ -93,7 +114,7 @@ def compare_table(results: Sequence[Result], known: Mapping[Result, Scatter]) ->
         Column("test", "score", "test of first"),
         Column("test", "score", "test of second"),
         Column("diff.", "difference", "difference"),
-        Column("95 %", "interval"),
+        Column("95 %", "range"),
         Column("the first is"),
     )
     return Table("compare", "Differences of test scores", columns, tuple(rows), tuple(notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from nasctl.reports.statistics import (
 from nasctl.reports.table import Cell, Column, Table
 from nasctl.search.diagnostics import PERMUTATIONS, Diagnosis, diagnose
 from nasctl.search.samples import Policy, SampledCell
+from nasctl.tracking import tags as tag
 from nasctl.tracking.records import Tracker
 
 POLICIES: tuple[Policy, ...] = ("untrained", "trained")
@@ -31,6 +33,9 @@ PAPERS: Mapping[str, str] = {"untrained": "random", "plain": "unsupervised", "su
 
 FEWEST_RANKED = 3
 """Cells that two rankings of them need at least."""
+
+FEWEST_SCORES = 10
+"""Scores of each side that an interval of the difference of two means needs: of two each, a third would exclude 0."""
 
 Key = tuple[ExaminedSearch, Policy]
 
@@ -173,7 +178,7 @@ def _gains(searches: Sequence[ExaminedSearch], resamples: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for search, policy in _scored(searches):
         drawn, uniform = (_shown(search, search.of(each)) for each in (policy, "uniform"))
-        if policy == "uniform" or min(len(drawn), len(uniform)) < 2:
+        if policy == "uniform" or min(len(drawn), len(uniform)) < FEWEST_SCORES:
             continue
         bounds = interval(resample_means(drawn, uniform, resamples=resamples))
         told = verdict(bounds, METRICS[search.samples.metric].direction)
@@ -182,13 +187,13 @@ def _gains(searches: Sequence[ExaminedSearch], resamples: int) -> Table:
         Column("search"),
         Column("drawn by"),
         Column("diff.", "difference", "difference"),
-        Column("95 %", "interval"),
+        Column("95 %", "range"),
         Column("than uniform"),
     )
     notes = (
         "Mean score less that of uniform draws, times 100. Interval: bootstrap over the samples of both (BCa, 95 %).",
         "It knows nothing of other searches: another seed gives other shared weights.",
-        *([] if rows else ["No search has two scores each of a controller and of uniform draws."]),
+        *([] if rows else [f"No search has {FEWEST_SCORES} scores each of a controller and of uniform draws."]),
     )
     return Table("controller-gains", "Do controllers draw better cells than chance?", columns, tuple(rows), notes)
 
@@ -196,15 +201,19 @@ def _gains(searches: Sequence[ExaminedSearch], resamples: int) -> Table:
 def _ranks(searches: Sequence[ExaminedSearch], tracker: Tracker, resamples: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for search in searches:
-        alone = scores_by_cell(tracker, search.labels, search.samples.metric)
-        pairs = [(each.score, alone[each.digest]) for each in search.record.found if each.digest in alone]
+        version = {tag.RESULT_VERSION: str(search.record.result_version)}
+        alone = scores_by_cell(tracker, {**search.labels, **version}, search.samples.metric)
+        graphs: dict[str, list[float]] = {}
+        for each in search.record.found:
+            graphs.setdefault(each.digest, []).append(each.score)
+        pairs = [(fmean(scores), alone[digest]) for digest, scores in graphs.items() if digest in alone]
         shared, single = np.array(pairs, np.float64).reshape(-1, 2).T
         found: list[Cell] = [None] * 4
         if len(pairs) >= FEWEST_RANKED:
             ranked = (STATISTICS["spearman"](single, shared, 0), kendall(single, shared))
             resampled = [resample_rows(statistic, len(pairs), resamples=resamples) for statistic in ranked]
             found = [cell for each in resampled for cell in _estimate(each)]
-        rows.append((search.name, f"{len(pairs)} of {len(search.record.found)}", *found))
+        rows.append((search.name, f"{len(pairs)} of {len(graphs)}", *found))
     columns = (
         Column("search"),
         Column("cells", "count"),
@@ -219,8 +228,14 @@ def _ranks(searches: Sequence[ExaminedSearch], tracker: Tracker, resamples: int)
             "and its best dev score when trained alone: studies with cell=searched on the same data, embedding and "
             "readings."
         ),
-        "That best is of as many trials as a study gave the cell: one that was tried more often had more chances.",
-        "Intervals: bootstrap over the cells (BCa, 95 %); of ten cells they are wide, and rough.",
+        (
+            "That best is of as many trials as studies gave the cell, whatever was tuned there: one that was tried "
+            "more often had more chances. Codes of one graph are one cell, with the mean of their scores."
+        ),
+        (
+            "Intervals: bootstrap over the cells (BCa, 95 %); of ten cells they are wide, and rough. There is none "
+            "where all resamples agree, as they do on a perfect order."
+        ),
     ]
     if any(row[2] is None for row in rows):
         notes.append(f"Fewer than {FEWEST_RANKED} cells of a search with both scores: nothing to rank yet.")
@@ -229,8 +244,9 @@ def _ranks(searches: Sequence[ExaminedSearch], tracker: Tracker, resamples: int)
 
 
 def _estimate(resampled: Resampled) -> tuple[Cell, Cell]:
+    """The estimate, and its interval if it has any width: however few cells are in one order, any draw of them is."""
     bounds = interval(resampled)
-    return bounds.estimate, (bounds.low, bounds.high)
+    return bounds.estimate, (bounds.low, bounds.high) if bounds.low < bounds.high else None
 
 
 def _scored(searches: Sequence[ExaminedSearch]) -> Iterator[Key]:

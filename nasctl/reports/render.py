@@ -122,18 +122,12 @@ def _narrow(table: Table) -> Table:
         for place, (column, each) in enumerate(zip(table.columns, values, strict=True))
         if column.kind in _LEFT and len(set(each)) == 1 and each[0] is not None
     ]
+    differing = [[cell for place, cell in enumerate(row) if place not in same] for row in table.rows]
     long = dict.fromkeys(
-        text for row in table.rows for text in row if isinstance(text, str) and _is_code(text) and len(text) > _LONG
+        text for row in differing for text in row if isinstance(text, str) and _is_code(text) and len(text) > _LONG
     )
     marks = {text: f"#{number}" for number, text in enumerate(long, 1)}
-    rows = [
-        tuple(
-            marks.get(cell, cell) if isinstance(cell, str) else cell
-            for place, cell in enumerate(row)
-            if place not in same
-        )
-        for row in table.rows
-    ]
+    rows = [tuple(marks.get(cell, cell) if isinstance(cell, str) else cell for cell in row) for row in differing]
     common = ", ".join(f"{table.columns[place].key or table.columns[place].title} {values[place][0]}" for place in same)
     notes = [f"In all rows: {common}."] * bool(same) + [f"{mark} {text}" for text, mark in marks.items()]
     columns = tuple(column for place, column in enumerate(table.columns) if place not in same)
@@ -149,16 +143,20 @@ def _is_code(text: str) -> bool:
     return bool(re.fullmatch(r"[a-z_]+(-\d+-[a-z_]+)+", text))
 
 
+def _decimals(digits: int, sign: str = "") -> Callable[[float], str]:
+    return lambda number: f"{round(number, digits) + 0.0:{sign}.{digits}f}"  # + 0.0: never -0.0
+
+
 _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
     "count": "{:,}".format,
-    "score": "{:.1f}".format,
-    "difference": "{:+.1f}".format,
+    "score": _decimals(1),
+    "difference": _decimals(2, "+"),
     "real": "{:.4g}".format,
-    "correlation": "{:.3f}".format,
+    "correlation": _decimals(3),
     "seconds": duration,
 }
 
-_BOUNDS: Mapping[Kind, Callable[[float], str]] = {"interval": "{:.1f}".format, "range": "{:.2f}".format}
+_BOUNDS: Mapping[Kind, Callable[[float], str]] = {"interval": _decimals(1), "range": _decimals(2)}
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 _LATEX = {
@@ -192,8 +190,13 @@ def _plain(text: str) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    """Text that stays text: no cell ends early, nothing becomes HTML, code, a link or emphasis."""
-    return re.sub(r"([\\|`*\[\]])", r"\\\1", _plain(text).replace("&", "&amp;").replace("<", "&lt;"))
+    """Text that stays text: no cell ends early, nothing becomes HTML, code, a link or emphasis.
+
+    Within a word `_` is text already.
+    """
+    return re.sub(
+        r"([\\|`*~\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _plain(text).replace("&", "&amp;").replace("<", "&lt;")
+    )
 
 
 def _markdown(table: Table, drawings: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from nasctl.tracking.trained import folder_of
 class Result:
     """A study by its best trial, or a single run.
 
+    A study may have no `trials` yet, and then it has neither scores nor a cell.
     `rnn` holds the paper's letters, one per recurrent layer ("" for a model without one). `cell` is None where
     every layer is an LSTM; `found_on` is the data set on which it was found: "random" for one that was drawn, "" if
     nobody knows. `encoder` is "" for word vectors. `dev` and `test` are the `metric` as a fraction; None if not
@@ -29,7 +30,8 @@ class Result:
     that is there, or None; `classes` is how many the data set has, 0 for regression or if nobody wrote it down. Where
     every trial `diverged` none is the best, and whatever one would tell is missing. A study searched the space of its
     `sweep`, whose own `limits` (paper, none) held or not, but for what was `changed`; each is "" if there is none.
-    Numbers of one `result_version` can be compared.
+    Numbers of one `result_version` can be compared. `search` is the method of the search behind the pool, but for what
+    was `search_changed`; `basis` stands for data, embedding and readings, by their contents; each "" if nobody knows.
     """
 
     kind: str
@@ -58,6 +60,9 @@ class Result:
     limits: str = ""
     changed: str = ""
     result_version: str = ""
+    search: str = ""
+    search_changed: str = ""
+    basis: str = ""
 
     @property
     def scale(self) -> float:
@@ -79,7 +84,7 @@ class Result:
 def read_results(
     tracker: Tracker, kinds: Collection[str] = ("study", "run"), root: Path | None = None
 ) -> tuple[Result, ...]:
-    """Every study that has a trial, then every single run that ended well, each sorted by name.
+    """Every study, then every single run that ended well, each sorted by name.
 
     Predictions that the tracker has out of reach, as a server, are looked for in the store's folder, `root`.
     """
@@ -88,8 +93,7 @@ def read_results(
     if "study" in kinds:
         for study in tracker.runs("study"):
             result = _study(tracker, study, beside)
-            if result is not None:
-                found.setdefault((0, result.name), result)
+            found.setdefault((0, result.name), result)
     if "run" in kinds:
         for name, run in _single_runs(tracker).items():
             found[1, name] = replace(_result(run, run, 1, run.metrics["seconds"], beside), name=name)
@@ -139,18 +143,15 @@ def _searched(tracker: Tracker) -> Mapping[str, float]:
     }
 
 
-def _study(tracker: Tracker, study: StoredRun, beside: _Beside) -> Result | None:
-    """The result of a study; unless it is finished, by what its trials say so far."""
+def _study(tracker: Tracker, study: StoredRun, beside: _Beside) -> Result:
+    """The result of a study; unless it is finished, by what its trials say so far, if there are any."""
     totals, best = read_back(study), study.tags.get(tag.BEST_TRIAL)
     if study.state == "finished" and totals is not None and best is not None:
         chosen = next(iter(tracker.runs("trial", {tag.STUDY: study.study, tag.TRIAL: best})), None)
         return _result(study, chosen or study, totals.trials, totals.seconds, beside)
     trials = list(tracker.runs("trial", {tag.STUDY: study.study}))
-    chosen = best_trial(trials)
-    if chosen is None:
-        return None
     totals = add_up(trials)
-    return _result(study, chosen, totals.trials, totals.seconds, beside)
+    return _result(study, best_trial(trials) or study, totals.trials, totals.seconds, beside)
 
 
 def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
@@ -166,10 +167,10 @@ def best_trial(trials: Collection[StoredRun]) -> StoredRun | None:
 def scores_by_cell(tracker: Tracker, labels: Mapping[str, str], metric: str) -> Mapping[str, float]:
     """The best dev score that each searched cell reached when trained alone, by the cell's digest.
 
-    Of the studies with cell=searched on the basis that the labels name, or, of a search from before there was one, on
-    the data, embedding and model.
+    Of the studies with cell=searched on the basis and of the RESULT_VERSION that the labels name, or, of a search from
+    before there was a basis, on the data, embedding and model.
     """
-    alike = (tag.DATASET, tag.EMBEDDING, tag.MODEL, tag.VECTORS, tag.BASIS)
+    alike = (tag.DATASET, tag.EMBEDDING, tag.MODEL, tag.VECTORS, tag.BASIS, tag.RESULT_VERSION)
     wanted = {key: labels[key] for key in alike if key in labels}
     best = max if METRICS[metric].direction == "maximize" else min
     found: dict[str, float] = {}
@@ -216,4 +217,7 @@ def _result(run: StoredRun, best: StoredRun, trials: int, seconds: float, beside
         limits=run.tags.get(tag.LIMITS, ""),
         changed=run.tags.get(tag.CHANGED, ""),
         result_version=best.tags.get(tag.RESULT_VERSION, ""),
+        search=run.tags.get(tag.SEARCH, ""),
+        search_changed=run.tags.get(tag.SEARCH_CHANGED, ""),
+        basis=run.tags.get(tag.BASIS, ""),
     )

@@ -15,11 +15,11 @@ from nasctl.reports.shown import (
     apart_note,
     cell_note,
     counterpart,
-    from_elsewhere,
     letters,
     letters_note,
     notes_on,
     select,
+    unpaired,
 )
 from nasctl.reports.table import Cell, Column, Table
 
@@ -33,7 +33,8 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     """Dev and test of every configuration of the paper's, and of ours on its data, models and embeddings.
 
     Another encoder than the paper's BERT has rows of its own, with the paper's scores of BERT beside them.
-    Random and transferred cells have their scores from the paper's Table 2, the latter if they come from the same data.
+    Random and transferred cells have their scores from the paper's Table 2. Cells of other data or another search than
+    the paper's have none.
     """
     ours, paper = select(results), reference.scores()
     known = BASELINE_LETTERS | {key[2] for key in ours.rows}
@@ -51,10 +52,10 @@ def table_1(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
 
     for key in sorted(wanted, key=place):
         group = ours.rows.get(key, ())
-        unpaired = key in paper and all(from_elsewhere(each.result) for each in group)
-        for each in (None, *group) if unpaired else group:
+        alone = key in paper and all(unpaired(each.result) for each in group)
+        for each in (None, *group) if alone else group:
             shown += [each] if each else []
-            theirs = None if each and from_elsewhere(each.result) else paper.get(beside.get(key, key))
+            theirs = None if each and unpaired(each.result) else paper.get(beside.get(key, key))
             head, seconds = _head(ours, key, each), each.result.seconds if each else None
             rows.append((key[3], *head, _count(each), *_scores(each, theirs), seconds))
     columns = (
@@ -77,21 +78,25 @@ def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     ours = select(results)
     rows: list[tuple[Cell, ...]] = []
     shown: list[Shown] = []
-    told: set[tuple[Key, str]] = set()
+    paper: dict[tuple[Key, str], tuple[float, float]] = {}
     for row in reference.transfer():
         key = (row.embedding, row.model, row.letters, row.dataset)
-        told.add((key, row.optimized_for))
-        fitting = [each for each in ours.rows.get(key, ()) if each.result.found_on in {row.optimized_for, ""}]
+        paper[key, row.optimized_for] = (row.dev, row.test)
+        group = [each for each in ours.rows.get(key, ()) if not unpaired(each.result)]
+        fitting = [each for each in group if each.result.found_on in {row.optimized_for, ""}]
         for each in fitting or (None,):
             shown += [each] if each else []
             scores = _scores(each, (row.dev, row.test))
             rows.append((*_head(ours, key, each)[:2], key[2], row.optimized_for, key[3], _count(each), *scores))
-    for key, group in ours.rows.items():
-        for each in group:
+    for key, every in ours.rows.items():
+        for each in every:
             source = each.result.found_on
-            if source and (key, source) not in told and each not in shown:
+            if source and each not in shown:
                 shown.append(each)
-                rows.append((*_head(ours, key, each)[:2], key[2], source, key[3], _count(each), *_scores(each, None)))
+                beside = (counterpart(each.result), *key[1:])
+                scores = _scores(each, None if unpaired(each.result) else paper.get((beside, source)))
+                head = (*_head(ours, key, each)[:2], letters(each.result, moved=False))
+                rows.append((*head, source, key[3], _count(each), *scores))
     columns = (
         Column("emb.", key="embedding"),
         Column("model"),
@@ -104,7 +109,8 @@ def table_2(results: Sequence[Result], _known: Mapping[Result, Any]) -> Table:
     title = "Cells found on one data set, used on another (the paper's Table 2): scores times 100"
     meaning = "From: the data set that the cells were found on. T: it is another one (the paper prints E here, too)."
     apart = apart_note(each for each in ours.apart if each.found_on)
-    return Table("2", title, columns, tuple(rows), (meaning, *notes_on(shown, ours), *apart, *cell_note(shown)))
+    notes = (meaning, *letters_note(shown, moved=False), *notes_on(shown, ours), *apart, *cell_note(shown))
+    return Table("2", title, columns, tuple(rows), notes)
 
 
 _SCORES = (

@@ -20,6 +20,9 @@ PAPER_VECTORS: Mapping[str, str] = {
 PAPER_METRICS: Mapping[str, str] = {"sick": "pearson", "stsb": "pearson", "mrpc": "accuracy"}
 """The metric of all numbers in the paper, by data set."""
 
+PAPER_SEARCH = "enas"
+"""The method of the paper's searches."""
+
 PAPER_SWEEPS = "paper/"
 """What the names of sweeps over the paper's search space begin with."""
 
@@ -63,26 +66,32 @@ class Selection:
 
 
 def select(results: Iterable[Result], kinds: Sequence[str] = ("study", "run")) -> Selection:
-    """One result per configuration, kind, vectors, metric, data set of its cells, method and RESULT_VERSION.
+    """One result per configuration, kind, vectors, metric, origin of its cells, method, basis and RESULT_VERSION.
 
-    Of studies it is the one with the most trials, of single runs the best on dev; never the best on test.
+    Of studies it is the one with the most trials, of single runs the best on dev; never the best on test. A study
+    without trials is none yet.
     """
     groups: dict[tuple[int, str, Key, tuple[str, ...]], list[Result]] = {}
     apart = []
     for each in results:
-        if each.kind not in kinds:
+        if each.kind not in kinds or not each.trials:
             continue
         if PAPER_METRICS.get(each.dataset, each.metric) != each.metric:
             apart.append(each)
             continue
         key = (each.embedding, each.model, each.rnn, each.dataset)
-        method = (each.metric, each.found_on, each.sweep, each.limits, each.changed, each.result_version)
-        groups.setdefault((kinds.index(each.kind), each.vectors, key, method), []).append(each)
+        groups.setdefault((kinds.index(each.kind), each.vectors, key, (*_method(each), each.basis)), []).append(each)
     rows: dict[Key, tuple[Shown, ...]] = {}
     for (_, _, key, _), alike in sorted(groups.items()):
         rows[key] = (*rows.get(key, ()), _first(alike))
     marks = _marks(shown.result for group in rows.values() for shown in group)
     return Selection(rows, marks, tuple(apart))
+
+
+def _method(result: Result) -> tuple[str, ...]:
+    """What two results of one configuration must share, beside data and readings, to stand for one another."""
+    cells = (result.found_on, result.search, result.search_changed)
+    return (result.metric, *cells, result.sweep, result.limits, result.changed, result.result_version)
 
 
 def _first(alike: Sequence[Result]) -> Shown:
@@ -121,21 +130,34 @@ def counterpart(result: Result) -> str:
     return PAPER_ENCODER if result.encoder else result.embedding
 
 
-def from_elsewhere(result: Result) -> bool:
-    """Whether its cells were found on another data set than those that the paper transferred to the same data."""
+def unpaired(result: Result) -> bool:
+    """Whether its cells come from where none of the paper's do, so that no number of the paper stands beside them."""
+    return bool(_origin(result, moved=True))
+
+
+def letters(result: Result, *, moved: bool = True) -> str:
+    """The paper's letters; `T:stsb`, `E:random` where the cells come from other data or searches than the paper's.
+
+    Without `moved`, the data are told elsewhere.
+    """
+    return ":".join([result.rnn, *_origin(result, moved=moved)])
+
+
+def letters_note(shown: Iterable[Shown], *, moved: bool = True) -> list[str]:
+    """What is meant by letters with a data set, or a search."""
+    found = {letters(each.result, moved=moved): _origin(each.result, moved=moved) for each in shown}
+    return [f"{text}: cells {' and '.join(found[text].values())}." for text in sorted(found) if found[text]]
+
+
+def _origin(result: Result, *, moved: bool) -> Mapping[str, str]:
+    """Where its cells come from, if that is not the paper's: a word for it, and what the word means."""
     paper = {row.dataset: row.optimized_for for row in reference.transfer() if "T" in row.letters}
-    return "T" in result.rnn and result.found_on not in {"", paper.get(result.dataset)}
-
-
-def letters(result: Result) -> str:
-    """The paper's letters; `T:stsb` where cells were found on another data set than those of the paper."""
-    return f"{result.rnn}:{result.found_on}" if from_elsewhere(result) else result.rnn
-
-
-def letters_note(shown: Iterable[Shown]) -> list[str]:
-    """What is meant by letters with a data set."""
-    found = sorted({(letters(each.result), each.result.found_on) for each in shown if from_elsewhere(each.result)})
-    return [f"{text}: cells found on {source}, as none of the paper's on these data were." for text, source in found]
+    found: dict[str, str] = {}
+    if moved and "T" in result.rnn and result.found_on not in {"", paper.get(result.dataset)}:
+        found[result.found_on] = f"found on {result.found_on}, as none of the paper's on these data were"
+    if result.search not in {"", PAPER_SEARCH}:
+        found[result.search] = f"found by search={result.search}, the paper's by ENAS"
+    return found
 
 
 def apart_note(results: Iterable[Result]) -> list[str]:
@@ -156,6 +178,7 @@ def notes_on(shown: Sequence[Shown], selection: Selection) -> list[str]:
     ]
     own = [f"{each.result.name} by {each.result.metric}" for each in shown if each.result.dataset not in PAPER_METRICS]
     notes += [f"Metrics on other data than the paper's: {', '.join(own)}."] if own else []
+    notes += basis_note(shown, selection)
     notes += method_note([each.result for each in shown])
     notes += version_note([each.result for each in shown])
     notes += state_notes([each.result for each in shown])
@@ -172,7 +195,23 @@ def method_note(results: Sequence[Result]) -> list[str]:
             studies.setdefault(method, []).append(f"{each.name} ({each.trials})")
     methods = "; ".join(f"{method} in {', '.join(sorted(names))}" for method, names in sorted(studies.items()))
     notes = [f"Another method than the paper's sweeps, with so many trials: {methods}."] if methods else []
-    return notes + changed_note(each for each in results if each.kind == "run")
+    return notes + search_note(results) + changed_note(each for each in results if each.kind == "run")
+
+
+def search_note(results: Iterable[Result]) -> list[str]:
+    """Whose cells were found by a search of which something was changed on the command line."""
+    names = sorted(f"{each.name} ({each.search_changed})" for each in results if each.search_changed)
+    return [f"With cells of a search of another method than conf/ has: {', '.join(names)}."] if names else []
+
+
+def basis_note(shown: Sequence[Shown], selection: Selection) -> list[str]:
+    """Which rows look alike, and are of other contents: pairs, vectors, or readings in a file of one's own."""
+    alike: dict[tuple[str, ...], list[Result]] = {}
+    for each in (each.result for each in shown):
+        same = (each.kind, selection.embedding(each), each.model, each.rnn, each.dataset, *_method(each))
+        alike.setdefault(same, []).append(each)
+    groups = [sorted(f"{each.name} ({each.trials})" for each in group) for group in alike.values() if len(group) > 1]
+    return [f"Called alike, but of other pairs, vectors or readings: {', '.join(names)}." for names in groups]
 
 
 def changed_note(results: Iterable[Result]) -> list[str]:
@@ -194,9 +233,9 @@ def version_note(results: Iterable[Result]) -> list[str]:
 def state_notes(results: Sequence[Result]) -> list[str]:
     """Which of these are not at their end, and which have nothing to show there."""
     names = [f"{each.name} ({each.state})" for each in results if each.state != "finished"]
-    lost = [each.name for each in results if each.diverged]
+    lost = [each.name for each in results if each.dev is None]
     notes = [f"Not at their end: {', '.join(names)}."] if names else []
-    return notes + ([f"Every trial diverged, none has a score: {', '.join(lost)}."] if lost else [])
+    return notes + ([f"Without a score, since no trial has ended well: {', '.join(lost)}."] if lost else [])
 
 
 def cell_note(shown: Iterable[Shown]) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Literal
 from nasctl.cells.graph import CellGraph
 
 Kind = Literal["text", "count", "score", "difference", "real", "correlation", "seconds", "interval", "range"]
-"""What a column holds: "score" is shown with one decimal, "difference" with its sign too, "real" with four digits,
-"correlation" with three decimals, "interval" is a pair of scores and "range" one of correlations, "count" a whole
-number or a word that says what was counted."""
+"""What a column holds: "score" is shown with one decimal, "difference" with two and its sign, "real" with four digits,
+"correlation" with three decimals, "interval" is a pair of scores and "range" one of differences or correlations, whose
+bounds must not seem to be 0 where they are not, "count" a whole number or a word that says what was counted."""
 Cell = str | int | float | tuple[float, float] | None
 """None is missing."""
 

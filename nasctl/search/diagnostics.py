@@ -71,7 +71,8 @@ def diagnose(
     states = {each.code: each.hidden or () for each in known}
     codes = [tuple(each.code.split("-")) for each in known]
     edits = edit_distances([graph_of(space, code) for code in codes], seed=seed)
-    gaps = np.abs(np.subtract.outer(*[np.array([each.score for each in scored], np.float64)] * 2))
+    scores = np.array([each.score for each in scored], np.float64)
+    gaps = np.abs(np.subtract.outer(scores, scores)).round(12)  # or rounding parts gaps of accuracies that are equal
     measured: list[tuple[str, Sequence[SampledCell], Array, bool | None]] = [
         ("activations", known, common(space, codes, "op"), None),
         ("connections", known, common(space, codes, "edge"), None),

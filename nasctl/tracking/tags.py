@@ -29,6 +29,7 @@ SOURCE = "nasctl.source"  # the data set on which a transferred cell was found
 DATA = "nasctl.data"  # the digest of the data that a search had
 FOUND_BY = "nasctl.found_by"  # the name of that search
 SEARCH = "nasctl.search"  # the method of the search behind a pool
+SEARCH_CHANGED = "nasctl.search_changed"  # what the command of that search changed of the method
 SPACE = "nasctl.space"
 NODES = "nasctl.nodes"
 SWEEP = "nasctl.sweep"

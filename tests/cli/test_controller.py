@@ -64,6 +64,34 @@ def test_shared_weights_rank_cells(ranked):
     assert row == ("found", "0 of 4", None, None, None, None)
 
 
+def test_two_codes_of_one_graph_are_one_cell(tmp_path):
+    scores = (0.70, 0.74, 0.71, 0.73)
+    cells = tuple(FoundCell(code, code, f"d{i // 2}", -2.0, scores[i]) for i, code in enumerate(CODES))
+    keep(tmp_path, "found", {"trained": drawn(2, 5, memory=0.2, certainty=0.5)}, nodes=2, found=cells)
+    tags = {**LABELS, "nasctl.cell": "searched", "nasctl.layers": "C"}
+    tracker = MemoryTracker()
+    id_ = tracker.begin_study("one", tags, "")
+    for number, value in enumerate((0.8, 0.9)):
+        made = record(value, cells=({"code": CODES[2 * number], "digest": f"d{number}"},))
+        tracker.log_trial(id_, "one", TrialEntry(number, {"architecture": CODES[2 * number]}, made, tags))
+    (row,) = controller_tables(examined(tmp_path), tracker, permutations=9, resamples=20)[-1].rows
+    assert row == ("found", "2 of 2", None, None, None, None)
+
+
+def test_cells_in_one_order_have_no_interval(ranked):
+    searches, _ = ranked
+    tags = {**LABELS, "nasctl.cell": "searched", "nasctl.layers": "C"}
+    tracker = MemoryTracker()
+    for version, values in ((3, (0.80, 0.81, 0.83, 0.85)), (4, (0.99, 0.2, 0.98, 0.1))):  # of another version: not read
+        id_ = tracker.begin_study(f"v{version}", tags, "")
+        for number, value in enumerate(values):
+            cells = ({"code": CODES[number], "digest": f"d{number}"},)
+            made = record(value, cells=cells, result_version=version)
+            tracker.log_trial(id_, f"v{version}", TrialEntry(number, {"architecture": CODES[number]}, made, tags))
+    (row,) = controller_tables(searches, tracker, permutations=9, resamples=200)[-1].rows
+    assert row == ("found", "4 of 4", pytest.approx(1.0), None, pytest.approx(1.0), None)
+
+
 @pytest.mark.parametrize("form", ["markdown", "latex"])  # CSV has all digits, and the last ones are the machine's
 def test_golden(tmp_path, checkout, form):
     three(tmp_path, 3, 12)
@@ -138,6 +166,14 @@ def test_a_search_that_ended_with_nothing(tmp_path):
     assert "No sample has a score." in tables[2].notes
     assert [each.name for each in controller_pictures(examined(tmp_path))] == ["controller-states"]
     assert all(form.render(table) for form in FORMATS.values() for table in tables)
+
+
+@pytest.mark.parametrize(("samples", "rows"), [(9, 0), (10, 1)])
+def test_few_scores_have_no_interval(tmp_path, samples, rows):
+    drawn_ = {policy: drawn(3, samples, memory=0.1, certainty=0.5) for policy in ("uniform", "trained")}
+    keep(tmp_path, "few", drawn_, nodes=3)
+    table = controller_tables(examined(tmp_path), MemoryTracker(), permutations=9, resamples=50)[3]
+    assert len(table.rows) == rows
 
 
 def test_one_score_has_no_interval(tmp_path):

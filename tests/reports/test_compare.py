@@ -101,6 +101,39 @@ def test_one_test_row_has_no_interval(tmp_path: Path) -> None:
     assert row[10:12] == (100.0, None)
 
 
+@pytest.mark.parametrize(("differing", "told"), [(5, "not distinguishable"), (6, "better")])
+def test_a_few_rows_tell_nobody_apart(tmp_path: Path, differing: int, told: str) -> None:
+    gold = [0.0, 1.0] * 150
+    wrong = [1.0 - each if row < differing else each for row, each in enumerate(gold)]
+    paths = [write_predictions(tmp_path / name / "p.jsonl", gold, made) for name, made in (("a", gold), ("b", wrong))]
+    both = [
+        result(path.parent.name, path, 1 - each / 300, metric="accuracy", classes=2)
+        for path, each in zip(paths, (0, differing), strict=True)
+    ]
+    table = compare_table(both, scatters(both, resamples=1000))
+    (row,) = table.rows
+    assert (row[8] is None, row[9]) == (differing < 6, told)
+    assert row[7] == pytest.approx(100 * differing / 300)
+    assert any(note.startswith("No interval where fewer than 6 rows differ") for note in table.notes) == (differing < 6)
+
+
+def test_what_cannot_be_compared_is_told(systems: list[Result]) -> None:
+    untested = replace(systems[1], name="d", test=None, predictions=None)
+    table = compare_table([*systems, untested], scatters(systems, resamples=50))
+    assert "Not compared, since there are no test predictions of them (yet): d." in table.notes
+    assert len(table.rows) == 3
+
+
+def test_intervals_of_few_rows_are_told_to_be_too_narrow(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    found = []
+    for name in "ab":
+        path = write_predictions(tmp_path / name / "p.jsonl", list(range(20)), draw.normal(size=20).tolist())
+        found.append(result(name, path, 0.1))
+    table = compare_table(found, scatters(found, resamples=50))
+    assert "Of fewer than 100 test rows intervals are too narrow: about one in ten would seem different." in table.notes
+
+
 def test_results_of_other_versions_are_not_compared(systems: list[Result]) -> None:
     versions = [replace(each, result_version=version) for each, version in zip(systems, "122", strict=True)]
     known = scatters(versions, resamples=50)

@@ -31,10 +31,10 @@ def test_markdown() -> None:
     assert markdown(TABLE) == (
         "### Scores &amp; more\n"
         "\n"
-        "| name   |      n | test | gain |      rate |         95 % |   time |\n"
-        "| ------ | -----: | ---: | ---: | --------: | -----------: | -----: |\n"
-        "| sick_1 | 12,345 | 84.6 | +1.2 | 0.0001235 | 83.0 to 86.0 | 67 min |\n"
-        "| D      |      D |    D |    D |         D |            D |      D |\n".replace("D", MISSING)
+        "| name   |      n | test |  gain |      rate |         95 % |   time |\n"
+        "| ------ | -----: | ---: | ----: | --------: | -----------: | -----: |\n"
+        "| sick_1 | 12,345 | 84.6 | +1.25 | 0.0001235 | 83.0 to 86.0 | 67 min |\n"
+        "| D      |      D |    D |     D |         D |            D |      D |\n".replace("D", MISSING)
         + "\n"
         "- 100 % of it.\n"
         "- A \\| B\n"
@@ -51,7 +51,7 @@ def test_latex() -> None:
         "\\toprule\n"
         "name & n & test & gain & rate & 95 \\% & time \\\\\n"
         "\\midrule\n"
-        "sick\\_1 & 12,345 & 84.6 & +1.2 & 0.0001235 & 83.0 to 86.0 & 67 min \\\\\n"
+        "sick\\_1 & 12,345 & 84.6 & +1.25 & 0.0001235 & 83.0 to 86.0 & 67 min \\\\\n"
         "-- & -- & -- & -- & -- & -- & -- \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
@@ -131,7 +131,7 @@ def test_no_cell_is_taken_for_the_argument_of_a_line_break(text: str) -> None:
 def test_a_negative_number_is_no_formula() -> None:
     table = Table("t", "t", (Column("a", "difference"),), ((-1.5,), (float("nan"),)))
     assert comma_separated(table) == 'a\n-1.5\n""\n'
-    assert markdown(table).splitlines()[-2:] == ["| -1.5 |", f"|    {MISSING} |"]
+    assert markdown(table).splitlines()[-2:] == ["| -1.50 |", f"|     {MISSING} |"]
 
 
 @settings(max_examples=40)
@@ -175,3 +175,24 @@ def test_a_duration_has_the_unit_that_suits_it(seconds: float, said: str) -> Non
 def test_a_row_that_does_not_fit_is_refused(row: tuple[Cell, ...], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Table("t", "t", (Column("a"),), (row,))
+
+
+def test_a_code_that_all_rows_have_is_told_once() -> None:
+    code = "tanh-0-relu-1-sigmoid-2-identity"
+    table = Table("t", "t", (Column("cell"), Column("n", "count")), ((code, 1), (code, 2)))
+    assert terminal(table).count(code) == 1
+    assert "#1" not in terminal(table)
+
+
+def test_no_bound_seems_to_be_zero_from_below() -> None:
+    columns = (Column("a", "score"), Column("b", "interval"), Column("c", "range"))
+    table = Table("t", "t", columns, ((-0.01, (-0.04, 0.04), (0.04, 0.9)),))
+    assert markdown(table).splitlines()[-1] == "| 0.0 | 0.0 to 0.0 | 0.04 to 0.90 |"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("random_ws", "random_ws"), ("_x_", r"\_x\_"), ("__x__ a_", r"\_\_x\_\_ a\_"), ("~~x~~", r"\~\~x\~\~")],
+)
+def test_no_emphasis_comes_of_a_name(text: str, told: str) -> None:
+    assert f"| {told} |" in markdown(Table("t", "t", (Column("a"),), ((text,),)))

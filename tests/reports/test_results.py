@@ -71,7 +71,8 @@ def test_the_cell_is_that_of_the_layer_with_the_c() -> None:
 def test_a_study_that_goes_on_is_told_by_its_trials() -> None:
     tracker = MemoryTracker()
     study = tracker.begin_study(STUDY, LABELS, "")
-    assert read_results(tracker) == ()
+    (result,) = read_results(tracker)
+    assert (result.name, result.state, result.trials, result.dev, result.test) == (STUDY, "running", 0, None, None)
     for number, value in enumerate((0.7, 0.9, 0.9, 0.8)):
         tracker.log_trial(study, STUDY, entry(number, value))
     tracker.log_trial(study, STUDY, entry(4, 0.99, state="failed"))
@@ -94,7 +95,8 @@ def test_no_trial_that_failed_is_the_best() -> None:
     study = tracker.begin_study(STUDY, LABELS, "")
     tracker.log_trial(study, STUDY, entry(0, 0.9, state="failed"))
     assert best_trial(list(tracker.runs("trial"))) is None
-    assert read_results(tracker) == ()
+    (result,) = read_results(tracker)
+    assert (result.trials, result.dev, result.hyperparameters) == (0, None, {})
 
 
 def test_an_ended_study_is_told_by_what_was_logged_with_it() -> None:
@@ -146,7 +148,8 @@ def test_what_the_store_has_begun_to_write_is_not_there_yet(
     cell = {"code": "enas-24", "digest": "4d0ebb24fed4"}
     mlflow.log_trial(study, STUDY, entry(0, 0.8, searched, cells=(cell,)))
     assert [run.state for run in mlflow.runs("run")] == [run.state for run in mlflow.runs("trial")] == ["finished"]
-    assert read_results(mlflow) == ()
+    (result,) = read_results(mlflow)
+    assert (result.kind, result.dev, result.cell_label) == ("study", None, None)
     assert scores_by_cell(mlflow, LABELS, "pearson") == {}
 
 

@@ -262,6 +262,59 @@ def test_the_papers_row_stays_where_ours_is_from_other_data() -> None:
     assert rows == [("T", None, 87.3), ("T:stsb", 9, None)]
 
 
+def test_cells_of_another_search_stand_beside_none_of_the_papers_numbers() -> None:
+    tracker = MemoryTracker()
+    found = {"cells": (DRAWN,), "cell": "searched", "layers": "C"}
+    study(tracker, "by-enas", 10, 0.86, 0.83, search="enas", **found)
+    study(tracker, "by-random", 10, 0.87, 0.845, search="random", **found)
+    study(tracker, "by-short", 12, 0.85, 0.82, search="enas", search_changed="search.strategy.steps=5", **found)
+    one, two, five = build_tables(["1", "2", "5"], tracker)
+    rows = [row for row in one.rows if row[:3] == ("sick", "glove", "blm") and row[3] in {"E", "E:random"}]
+    assert [(row[3], row[4], row[8]) for row in rows] == [("E", 10, 84.1), ("E", 12, 84.1), ("E:random", 10, None)]
+    assert [row[2:6] for row in two.rows if row[2] == "E:random"] == [("E:random", "sick", "sick", 10)]
+    assert {row[2] for row in five.rows if row[4] == "ours"} == {"E", "E:random"}
+    for table in (one, two, five):
+        assert "E:random: cells found by search=random, the paper's by ENAS." in table.notes
+        why = "With cells of a search of another method than conf/ has: by-short (search.strategy.steps=5)."
+        assert why in table.notes
+        assert not any("left out" in note for note in table.notes)
+
+
+def test_what_is_called_alike_but_is_of_other_pairs_has_rows_of_its_own() -> None:
+    tracker = MemoryTracker()
+    for number, (name, basis) in enumerate((("reviews", "b1"), ("questions", "b2"), ("reviews-again", "b1"))):
+        study(tracker, name, 5 - number, 0.8, 0.7, dataset="own", basis=basis)
+    (five,) = build_tables(["5"], tracker)
+    assert sum(row[3:5] == ("own", "ours") for row in five.rows) == 2
+    assert "Called alike, but of other pairs, vectors or readings: questions (4), reviews (5)." in five.notes
+    assert "reviews is shown since it has the most trials; left out: reviews-again." in five.notes
+
+
+def test_another_encoders_transfer_has_the_papers_score_in_both_tables() -> None:
+    tracker = MemoryTracker()
+    labels = {"embedding": "minilm", "encoder": "package/model", "vectors": "package/model", "model": "esim"}
+    moved = {"cell": "transferred", "layers": "CL", "source": "mrpc"}
+    study(tracker, "moved", 9, 0.88, 0.86, cells=(DRAWN, LSTM), **labels, **moved)
+    one, two = build_tables(["1", "2"], tracker)
+    (paper,) = [row[6::2] for row in one.rows if row[1] == "minilm:a" and row[3] == "TL"]
+    (other,) = [row[7::2] for row in two.rows if row[0] == "minilm:a"]
+    assert paper[:2] == other
+    assert None not in other
+
+
+def test_a_study_that_has_nothing_yet_is_not_passed_over() -> None:
+    tracker = MemoryTracker()
+    id_ = tracker.begin_study("gone", {**LABELS, "nasctl.dataset": "sick"}, "")
+    tracker.log_trial(id_, "gone", entry(0, -1.0, LABELS, state="failed"))
+    tracker.end_study(id_, "failed", {}, {}, [])
+    studies, one, five = build_tables(["studies", "1", "5"], tracker)
+    assert [(row[0], *row[8:13]) for row in studies.rows] == [("gone", 0, None, None, None, None)]
+    assert "Not at their end: gone (failed)." in studies.notes
+    assert "Without a score, since no trial has ended well: gone." in studies.notes
+    assert all(row[4] is None for row in one.rows)
+    assert all(row[4] == "paper" for row in five.rows)
+
+
 def test_a_cell_has_the_papers_number_or_its_code(store: MemoryTracker) -> None:
     five, six = build_tables(["5", "6"], store)
     cells = {row[:5]: row[14] for row in five.rows}
@@ -343,7 +396,7 @@ def test_a_study_whose_trials_all_diverged_has_no_score_and_no_winner(*, over: b
     assert (len(six.rows), six.drawings) == (26, ())
     assert [(row[6], *row[8:13]) for row in studies.rows] == [(None, 2, None, None, None, None)]
     for table in (one, two, five, six, studies):
-        assert "Every trial diverged, none has a score: lost." in table.notes
+        assert "Without a score, since no trial has ended well: lost." in table.notes
 
 
 def test_single_runs_have_their_own_table(store: MemoryTracker) -> None:
