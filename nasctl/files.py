@@ -49,7 +49,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def atomically(path: Path) -> Iterator[IO[bytes]]:
-    """As `write_atomically`, for what comes piece by piece: what was written when the block ends becomes the file."""
+    """As `write_atomically`, for what comes piece by piece: what was written when the block ends becomes the file.
+
+    An OSError of the block that names another file keeps that name.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -62,8 +65,10 @@ def atomically(path: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         Path(aside).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in {None, aside}:  # who meets a full disk names no file
+            error.filename = str(path)
         raise
 
 

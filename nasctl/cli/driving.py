@@ -72,6 +72,7 @@ def drive(
             max_failed=settings.max_failed,
             grace=settings.timeouts.grace,
             resume=f"to go on: {resume}",
+            sync=stores.typed("nasctl", "sync"),
             databases=tuple(path for name, path in stores.files().items() if name == "tracking"),
         )
         return list(follow(scheduler.run(), metrics))

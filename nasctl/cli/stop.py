@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -38,8 +37,9 @@ nasctl stop sick-glove-blm-L --now       they are taken up again later
 def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, now: bool) -> None:
     """Stop what drives a study or a search, as Ctrl-C would.
 
-    It waits until that has stopped, a search after its epoch. With --now, as a second Ctrl-C would. Whatever else that
-    command drives stops, too. Nothing that has finished is lost; `nasctl resume STUDY` goes on.
+    It waits until that has stopped, a search after its epoch; so does whoever asks again. With --now, as a second
+    Ctrl-C would. Whatever else that command drives stops, too. Nothing that has finished is lost; `nasctl resume STUDY`
+    goes on.
     """
     from nasctl.tuning.folders import folder_named  # noqa: PLC0415 - --help need not pay for it
     from nasctl.tuning.owners import driven_by, driver, process_of  # noqa: PLC0415 - as above
@@ -53,25 +53,29 @@ def stop(study: str, overrides: tuple[str, ...], conf_dirs: tuple[str, ...], *, 
     owner = folder.owner()
     if owner is None or not driver(folder):
         raise StateMismatchError(f"nobody drives {study}", f"{stores.typed('nasctl', 'status')} says how far it is")
-    process = process_of(owner)
+    process = process_of(folder, owner)
     others = [name for name in driven_by(stores.root, owner) if name != study]
     also = f", which drives {', '.join(others)}, too" if others else ""
     work, left = ("trials end", "them") if folder.kind == "study" else ("epoch ends", "it")
-    waits = "" if now else f"; its running {work} first (nasctl stop {study} --now leaves {left})"
+    at_once = stores.typed("nasctl", "stop", study, "--now")
+    waits = "" if now else f"; its running {work} first ({at_once} leaves {left})"
     click.echo(f"process {owner.pid}{also}, is asked to stop{waits}", err=True)
-    _ask(process, now=now)
+    _ask(process, stores, now=now)
     _wait(folder, owner)
     _tell(stores, study)
 
 
-def _ask(process: psutil.Process, *, now: bool) -> None:
+def _ask(process: psutil.Process, stores: Stores, *, now: bool) -> None:
     """Send the signal of the stage. Raises StateMismatchError if the process has ended or is somebody else's."""
     import psutil  # noqa: PLC0415 - --help need not pay for it
 
+    from nasctl.tuning.stopping import ASK, NOW  # noqa: PLC0415 - as above
+
     try:
-        process.send_signal(signal.SIGTERM if now else signal.SIGINT)  # psutil looks again whose number it is
+        process.send_signal(NOW if now else ASK)  # psutil looks again whose number it is
     except psutil.NoSuchProcess:
-        raise StateMismatchError(f"process {process.pid} has ended just now", "nasctl status") from None
+        status = stores.typed("nasctl", "status")
+        raise StateMismatchError(f"process {process.pid} has ended just now", status) from None
     except psutil.AccessDenied:
         raise StateMismatchError(f"process {process.pid} is somebody else's", "who started it can stop it") from None
 

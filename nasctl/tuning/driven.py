@@ -1,7 +1,8 @@
 """One study as it is driven: what to hand out next, and what an answer means for it. It knows no workers.
 
 First come trials, until exactly as many as wanted have finished; then the best trial's checkpoint is evaluated, once
-("final"). If that checkpoint is lost, its run is trained again before ("again").
+("final"). One that was told another study's result has the checkpoint there. If it is lost, or that study has kept
+another one, the run is trained again before ("again").
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nasctl import faults
-from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError
+from nasctl.errors import FailedTrialsError, NasctlError, StateMismatchError
 from nasctl.specs import RUN, SEARCH, SearchSpec, StudySpec, study_identity
 from nasctl.tracking.records import EpochRecord, RunRecord
 from nasctl.tracking.tags import label_tags, uid_tag
@@ -74,7 +75,7 @@ class StudyOrder:
         Raises StateMismatchError if it was begun with another identity, is driven from another folder, or the tracker
         has another study of its name.
         """
-        around.store.claim(self.spec.name, folder.root)
+        around.store.claim(self.spec.name)
         uid = around.store.uid(self.spec.name)
         if around.writer is not None:
             around.writer.check(self.spec.name, uid)
@@ -218,12 +219,17 @@ class DrivenStudy:
         Raises StateMismatchError if a run that was trained again is another than before.
         """
         if task.purpose == "again":
-            before = self.trials.ended(task.number).record.value
-            if record.value != before:
+            before = self.trials.ended(task.number)
+            if record.value != before.record.value:
+                why = (
+                    "was trained again, because its checkpoint is lost, and"
+                    if before.duplicate_of is None
+                    else f"was told the result of {before.duplicate_of}, whose weights are not kept; trained here, it"
+                )
                 raise StateMismatchError(
-                    f"trial {task.number} of {self.name} was trained again, because its checkpoint is lost, and "
-                    f"has another dev {record.metric}: {record.value} instead of {before}",
-                    "was it first trained on another device, or with other versions? study.name=OTHER starts anew",
+                    f"trial {task.number} of {self.name} {why} has another dev {record.metric}: "
+                    f"{record.value} instead of {before.record.value}",
+                    "was it first trained on another device, or with other versions? store.root=OTHER starts anew",
                 )
         better = task.purpose == "trial" and self.trials.would_be_best(task.number, settled(record))
         if weights and self.order.search is None and (better or task.purpose == "again"):
@@ -344,11 +350,18 @@ class DrivenStudy:
         if stored is not None:
             yield Warned(f"{self.name} has a better trial than the one evaluated before: test data is used once more")
         asked = replace(known.asked, failures=())
-        if self._folder.kept_checkpoint(asked.number, asked.digest) is not None:
+        if self._folder.kept_checkpoint(asked.number, asked.digest) is not None or self._adopts(known):
             self._late = ("final", asked)
         else:
             yield Warned(f"the weights of {self.name}'s best trial, {best.number}, are not here: it is trained again")
             self._late = ("again", asked)
+
+    def _adopts(self, trial: Ended) -> bool:
+        """Whether the study whose result the trial was told has the weights; then they are here, too."""
+        if trial.duplicate_of is None:
+            return False
+        study, _, _ = trial.duplicate_of.rpartition("/")
+        return self._folder.adopt(trial.asked.number, trial.asked.digest, DrivenFolder(self._folder.root, study))
 
     def _finish(self, number: int, record: RunRecord) -> Iterator[Event]:
         before = self.trials.ended(number).record
@@ -383,7 +396,7 @@ class DrivenStudy:
         if self.ended:
             return
         if state == "failed":  # what else it may be, is stored as long as it runs
-            with contextlib.suppress(MachineError):  # whatever ends the study is told in its stead
+            with contextlib.suppress(NasctlError):  # whatever ends the study is told in its stead
                 self.trials.set_left(state)
         if self._writer is not None:
             self._writer.end(self._log, state, self.trials.totals.metrics(), {}, [])

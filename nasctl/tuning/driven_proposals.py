@@ -93,7 +93,7 @@ class ProposalsOrder:
 
         Raises StateMismatchError if it was begun with another identity, or is driven from another folder.
         """
-        around.store.claim(self.name, folder.root)
+        around.store.claim(self.name)
         found = found_before(folder, self.spec)
         return DrivenProposals(self, TrialStore(around.store, self.study.spec), folder, around, found)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import os
 import shlex
@@ -25,7 +26,7 @@ import filelock
 import psutil
 
 from nasctl.errors import MachineError, StateMismatchError
-from nasctl.files import file_sha256, write_atomically
+from nasctl.files import atomically, file_sha256, write_atomically
 from nasctl.tracking import found
 from nasctl.tracking.kept import PREDICTIONS, STUDIES
 
@@ -262,6 +263,24 @@ class DrivenFolder:
         except OSError:
             return None
         return self.checkpoint if whole else None
+
+    def adopt(self, number: int, digest: str, other: DrivenFolder) -> bool:
+        """Make a copy of another's checkpoint ours, as that of trial `number`; False if it is none of the run `digest`.
+
+        One that is not whole is none, either. Raises OSError if there is no room for it.
+        """
+        kept = other.kept()
+        if kept is None or kept.digest != digest or not other.checkpoint.is_file():
+            return False
+        with other.checkpoint.open("rb") as theirs:  # stays what it is, whatever comes in its place meanwhile
+            if hashlib.file_digest(theirs, "sha256").hexdigest() != kept.sha256:
+                return False
+            theirs.seek(0)
+            with atomically(self.trial_checkpoint(number)) as ours:  # one that is there is taken to be whole
+                shutil.copyfileobj(theirs, ours)
+        self.place(Kept(number, digest, kept.sha256))
+        self.clear(str(number))
+        return True
 
     def kept(self) -> Kept | None:
         """Whose the checkpoint is, as was written down; None if that cannot be read."""

@@ -25,14 +25,17 @@ class KnownRuns:
         self._in_flight: dict[str, list[tuple[Waiting, Asked]]] = {}
 
     def result(self, asked: Asked) -> Ended | None:
-        """The trial `asked` as told the result of a finished one with the very same run; None if there is none."""
+        """The trial `asked` as told the result of a finished one with the very same run; None if there is none.
+
+        Of one that was told itself, it is a duplicate of the one that was trained.
+        """
         if asked.digest not in self._finished:
             return None
         study, number = self._finished[asked.digest]
         known = self._store.ended(study, number)
         if known.asked.run != asked.run:  # a digest is short: another run may have it
             return None
-        return Ended(asked, known.record, f"{study}/{number}")
+        return Ended(asked, known.record, known.duplicate_of or f"{study}/{number}")
 
     def begin(self, digest: str, study: Waiting, asked: Asked) -> bool:
         """Take up a run. If a worker is at it already: False, and `end` will hand back who waits."""

@@ -16,9 +16,9 @@ from nasctl.tuning.folders import FOLDERS, DrivenFolder, Kind, Owner
 
 PROCESSES = Path("/proc")
 
-
 CREATED_SECONDS = 2.0
-"""By how much a process's recorded beginning may differ from what is read now: clocks are set now and then."""
+"""By how much a process's recorded beginning may differ from what is read now: the boot's, from which both are counted,
+is rounded to seconds."""
 
 
 def driver(folder: DrivenFolder) -> str:
@@ -30,14 +30,14 @@ def driver(folder: DrivenFolder) -> str:
         return f"process {owner.pid} on {owner.host}" if folder.locked() else ""
     try:
         process = psutil.Process(owner.pid)
-        began, ended = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
+        lives = process.status() != psutil.STATUS_ZOMBIE and (_as_recorded(process, owner) or _holds(folder, owner.pid))
     except (psutil.Error, ValueError):  # a number that no process can have
         return ""
-    return f"process {owner.pid}" if began <= owner.start.timestamp() + 1 and not ended else ""
+    return f"process {owner.pid}" if lives else ""
 
 
-def process_of(owner: Owner) -> psutil.Process:
-    """The very process that recorded itself as a scheduler, which alone may be sent a signal.
+def process_of(folder: DrivenFolder, owner: Owner) -> psutil.Process:
+    """The very process that recorded itself as the scheduler of a study or a search, which alone may be sent a signal.
 
     Raises StateMismatchError if that is on another machine, has ended, or cannot be told from one that has its number.
     """
@@ -45,16 +45,31 @@ def process_of(owner: Owner) -> psutil.Process:
         raise StateMismatchError(f"process {owner.pid} is on {owner.host}", "ask for it there")
     try:
         process = psutil.Process(owner.pid)
-        created, command = process.create_time(), tuple(process.cmdline())
+        same = _as_recorded(process, owner) or owner.pid in _holders(folder)
+        command = tuple(process.cmdline())
     except (psutil.Error, ValueError):
         raise StateMismatchError(f"process {owner.pid} has ended") from None
-    same = owner.created is not None and abs(created - owner.created) <= CREATED_SECONDS
     if not same or command != owner.command:
         raise StateMismatchError(
             f"process {owner.pid} is not the one that was recorded (another beginning, or another command)",
             "nothing was sent to it",
         )
     return process
+
+
+def _as_recorded(process: psutil.Process, owner: Owner) -> bool:
+    """Whether the process began when the owner did. Not so of the owner itself, once the wall clock was set."""
+    return owner.created is not None and abs(process.create_time() - owner.created) <= CREATED_SECONDS
+
+
+def _holds(folder: DrivenFolder, pid: int) -> bool:
+    """Whether the process has the lock; where nobody is seen to have it, whether it is taken."""
+    holders = _holders(folder)
+    return pid in holders if holders else folder.locked()
+
+
+def _holders(folder: DrivenFolder) -> frozenset[int]:
+    return lock_holders(folder.root, folder.kind).get(folder.name, frozenset())
 
 
 def driven_by(root: Path, owner: Owner) -> list[str]:
@@ -77,7 +92,7 @@ def lock_holders(root: Path, kind: Kind = "study") -> Mapping[str, frozenset[int
 
     Of this machine and, unless we are root, of our own user; nothing where there is no /proc.
     """
-    above = f"{(root / FOLDERS[kind]).absolute()}{os.sep}"
+    above = f"{(root / FOLDERS[kind]).resolve()}{os.sep}"
     found: dict[str, set[int]] = defaultdict(set)
     for process in PROCESSES.glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is somebody else's

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from nasctl import faults
 from nasctl.databases import sqlite_path
@@ -56,7 +55,7 @@ class Scheduler:
 
     `store` is where the studies are, `root` the folder of everything else; `databases` are further SQLite files to be
     flushed. Of each study at most `max_failed` trials may fail. `grace` is how many seconds workers have to stop;
-    `resume` is the hint that a stop ends with.
+    `resume` is the hint that a stop ends with, `sync` the command that completes the tracker.
     """
 
     def __init__(
@@ -70,15 +69,18 @@ class Scheduler:
         max_failed: int,
         grace: float,
         resume: str,
+        sync: str = "nasctl sync",
         databases: Sequence[Path] = (),
     ) -> None:
         self._orders, self._pool, self._store, self._root = tuple(orders), pool, store, root
-        self._tracker, self._max_failed, self._grace, self._resume = tracker, max_failed, grace, resume
+        self._tracker, self._max_failed, self._grace = tracker, max_failed, grace
+        self._resume, self._sync = resume, sync
         own = sqlite_path(store.url)
         self._databases = (*databases, *((own,) if own is not None else ()))
         self._stages = Stages(pool.wake)
         store.gives_up = lambda: self._stages.stage > 0
         self._driven: list[Driven] = []
+        self._failed: set[str] = set()  # those that end everything, each by too many failures
         self._running: dict[int, _Running] = {}
         self._turn = 0
         self._turns: dict[str, int] = {}
@@ -93,26 +95,27 @@ class Scheduler:
         """
         check_room(self._root, sum(order.room_bytes for order in self._orders))
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self._stages)  # first: from when a folder says who drives it, that may be asked to stop
             folders = [order.folder(self._root) for order in self._orders]
             for folder in folders:
                 folder.acquire()
                 stack.callback(folder.release)
+            stack.callback(self._store.release)
             stack.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(SWITCH_SECONDS)
             stack.enter_context(Flushing(self._databases))
-            stack.enter_context(self._stages)
             stack.callback(self._pool.close)
             try:
                 yield from self._open(folders)
                 yield from self._drive()
-            except BaseException as error:
+            except BaseException:
                 self._pool.close()
-                self._leave("failed" if isinstance(error, FailedTrialsError) else "interrupted")
+                self._leave()
                 for _ in self._end_tracker():
                     pass  # nobody listens any more
                 raise
             yield from self._end_workers()
-            self._leave("interrupted")
+            self._leave()
             yield from self._end_tracker()
         if any(not driven.ended for driven in self._driven):
             raise StoppedError(self._described(), self._resume, self._stages.number)
@@ -142,7 +145,7 @@ class Scheduler:
                 for event in driven.settle():
                     moved = True
                     yield event
-                self._check_failures(driven)
+            self._check_failures()
             if stage >= END or (stage and not self._running):
                 return
             for happened in self._pool.events(0.0 if moved else WAIT_SECONDS):
@@ -177,11 +180,15 @@ class Scheduler:
             if running.task.long and running.done is None:
                 self._pool.send(slot, Stop())
 
-    def _check_failures(self, driven: Driven) -> None:
-        if len(driven.failures) > self._max_failed:
+    def _check_failures(self) -> None:
+        """Raises FailedTrialsError if more trials of a study have failed than may."""
+        beyond = [driven for driven in self._driven if len(driven.failures) > self._max_failed]
+        self._failed.update(driven.name for driven in beyond)
+        if beyond:
+            first = beyond[0]
             raise FailedTrialsError(
-                f"{len(driven.failures)} trials of {driven.name} failed, {self._max_failed} may; the last one: "
-                f"{driven.failures[-1]}",
+                f"{len(first.failures)} trials of {first.name} failed, {self._max_failed} may; the last one: "
+                f"{first.failures[-1]}",
                 "see the workers' logs; the same command goes on",
             )
 
@@ -255,7 +262,11 @@ class Scheduler:
             yield from running.driven.complete(running.task, running.done, slot, None)
         else:
             failure = {"reason": reason, "detail": detail, "words": "\n".join(words)[-WORDS_CHARACTERS:]}
-            yield from running.driven.fail(running.task, failure)
+            try:
+                yield from running.driven.fail(running.task, failure)
+            except FailedTrialsError:
+                self._failed.add(running.driven.name)
+                raise
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -270,9 +281,9 @@ class Scheduler:
                 yield Stopping(stage, MESSAGES[stage])
         self._pool.close()
 
-    def _leave(self, state: Literal["interrupted", "failed"]) -> None:
+    def _leave(self) -> None:
         for driven in self._driven:
-            driven.leave(state)
+            driven.leave("failed" if driven.name in self._failed else "interrupted")
 
     def _end_tracker(self) -> Iterator[Event]:
         if self._writer is not None:
@@ -284,7 +295,7 @@ class Scheduler:
                 self._writer.give_up()
             yield from self._warnings()
             if self._writer.lags:
-                yield Warned("the tracker lacks some of it; nasctl sync completes it")
+                yield Warned(f"the tracker lacks some of it; {self._sync} completes it")
 
     def _warnings(self) -> Iterator[Event]:
         if self._writer is not None:

@@ -45,6 +45,7 @@ def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, re
     folder = DrivenFolder(root, name)
     folder.acquire()
     try:
+        store.claim(name)  # who drives it from another folder logs it, too
         look = look_at(store, name)
         if broken := damage(look, store):
             raise StateMismatchError(
@@ -56,6 +57,7 @@ def sync_study(store: StudyStore, root: Path, tracker: Tracker, name: str, *, re
             tracker.forget({STUDY: name})
         return _logged(look, folder, tracker)
     finally:
+        store.release()
         folder.release()
 
 

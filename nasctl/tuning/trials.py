@@ -46,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that has been told a record, its own or that of the trial `duplicate_of` ("study/number").
+    """A trial that has been told a record, its own or that of `duplicate_of` ("study/number"), which was trained.
 
     `at` is when it was made durable, in seconds since 1970; None: it has not been yet.
     """

@@ -116,17 +116,20 @@ def test_only_the_process_that_was_recorded_is_sent_a_signal(nasctl, tmp_path):
     with driven(tmp_path / "runs", trials=500) as process:
         folder = DrivenFolder(tmp_path / "runs", "s")
         owner = folder.owner()
-        assert process_of(owner).pid == process.pid
+        assert process_of(folder, owner).pid == process.pid
+        moved = replace(owner, created=owner.created - 3600)  # the clock was set: it has the lock all the same
+        assert process_of(folder, moved).pid == process.pid
+        elsewhere = DrivenFolder(tmp_path / "runs", "t")  # whose lock it has not
         others = {
-            "another beginning": replace(owner, created=owner.created - 60),
-            "no beginning": replace(owner, created=None),
-            "another command": replace(owner, command=("nasctl", "tune")),
+            "another beginning": (elsewhere, replace(owner, created=owner.created - 60)),
+            "no beginning": (elsewhere, replace(owner, created=None)),
+            "another command": (folder, replace(owner, command=("nasctl", "tune"))),
         }
-        for other in others.values():
+        for place, other in others.values():
             with pytest.raises(StateMismatchError, match="is not the one that was recorded"):
-                process_of(other)
+                process_of(place, other)
         with pytest.raises(StateMismatchError, match="is on node7"):
-            process_of(replace(owner, host="node7"))
+            process_of(folder, replace(owner, host="node7"))
         path = folder.path / "owner.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "command": ["nasctl", "tune"]}))
         refused = nasctl("stop", "s")
@@ -135,7 +138,7 @@ def test_only_the_process_that_was_recorded_is_sent_a_signal(nasctl, tmp_path):
         time.sleep(0.3)
         assert process.poll() is None
     with pytest.raises(StateMismatchError, match="has ended"):
-        process_of(owner)
+        process_of(folder, owner)
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------
@@ -177,10 +180,13 @@ def test_a_stopped_study_goes_on_by_its_own_command(nasctl, tmp_path, monkeypatc
     nothing = nasctl("resume")
     assert (nothing.exit_code, nothing.stdout) == (0, "")
     assert nothing.stderr.startswith("no study in ")
-    more = nasctl("resume", STUDY, "trials=4", "--json")
-    assert json.loads(more.stdout)["trials"] == 4
+    more = nasctl("resume", STUDY, "trials=4", f'store.root="{tmp_path / "runs"}"')
+    assert (more.exit_code, STUDY in more.stdout) == (0, True)
     assert DrivenFolder(tmp_path / "runs", STUDY).command().overrides[-1] == "trials=4"
+    for command in ("ui", "report"):  # typed where this one was
+        assert f"nasctl {command} store.root={tmp_path / 'runs'}: " in more.stderr
 
+    monkeypatch.chdir(tmp_path)
     other = nasctl("resume", STUDY, "training.epochs=2")
     assert other.exit_code == 3
     assert "was begun with other settings" in other.stderr

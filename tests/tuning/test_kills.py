@@ -97,7 +97,7 @@ def test_a_killed_scheduler_is_resumed_with_nothing_lost_or_done_twice(tmp_path)
 
 
 def test_a_second_scheduler_is_refused_at_once_naming_the_first(tmp_path):
-    with Driven(tmp_path, trials=4, workers=0, seconds=1.0) as first:
+    with Driven(tmp_path, trials=4, workers=0, seconds=60.0) as first:  # longer than the second needs to start
         assert first.until("StudyStarted")
         with Driven(tmp_path, trials=4, workers=0) as second:
             code, words = second.end()

@@ -1,5 +1,7 @@
 """Failed trials are asked for again under new numbers, and the study still wants as many as before."""
 
+from dataclasses import replace
+
 import pytest
 from studies import broken, database, drive, finals, order, scheduler, study
 
@@ -63,6 +65,22 @@ def test_a_trial_is_not_asked_for_again_twice(tmp_path, failed):
     marks = [trial.attributes.get("retry_of") for trial in stored(tmp_path).trials.values()]
     assert sorted(mark for mark in marks if mark is not None) == [1, 2]
     assert stored(tmp_path).count("finished") == 6
+
+
+def test_settings_that_were_enqueued_are_all_tried(tmp_path):
+    hidden = (10, 20, 30, 40, 50)
+    spec = replace(study(trials=6, retries=0, in_flight=1), enqueued=tuple({"hidden_1": each} for each in hidden))
+    faults = {f"s/{number}": {"kind": "raise", "attempts": 9} for number in (0, 1)}
+    with pytest.raises(FailedTrialsError):
+        drive(tmp_path, [order(spec, faults=faults)], max_failed=1)
+    with scheduler(tmp_path, [again(spec)]) as driver:
+        for event in driver.run():
+            if isinstance(event, TrialEnded) and event.number == 4:
+                break
+    drive(tmp_path, [order(spec)])  # once more from the store: what was retried is counted there, too
+    tried = [(trial.params["hidden_1"], trial.attributes.get("retry_of")) for trial in stored(tmp_path).trials.values()]
+    assert tried[2:5] == [(30, None), (10, 0), (20, 1)]
+    assert [value for value, retry_of in tried if retry_of is None][:5] == list(hidden)
 
 
 def test_no_more_are_asked_for_than_are_wanted(tmp_path, failed):

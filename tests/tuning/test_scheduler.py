@@ -1,7 +1,8 @@
 """What a scheduler does with its studies, over the pool in its own process: no faults but those of jobs."""
 
 import json
-from dataclasses import replace
+import signal
+from dataclasses import asdict, replace
 
 import pytest
 from studies import (
@@ -18,7 +19,7 @@ from studies import (
     study,
 )
 
-from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError, UsageError
+from nasctl.errors import FailedTrialsError, MachineError, StateMismatchError, StoppedError, UsageError
 from nasctl.files import write_atomically
 from nasctl.specs import Choice, FloatRange
 from nasctl.tracking.memory import MemoryTracker
@@ -141,8 +142,66 @@ def test_a_result_of_another_study_of_the_store_is_known_too(tmp_path):
     drive(tmp_path, [order(study("a", 6, space=SMALL_SPACE))])
     events = drive(tmp_path, [order(study("b", 4, space=SMALL_SPACE))])
     assert {event.duplicate_of.split("/")[0] for event in ended(events).values()} == {"a"}
-    assert [event.purpose for event in of(JobStarted, events)] == ["again", "final"]  # its checkpoint is a's
+    assert [event.purpose for event in of(JobStarted, events)] == ["final"]
     assert finals(events)["b"].final.test
+
+
+def told_by_a(root, name, value):
+    """What happens in a study whose runs are those of the study `a`, where their values would be these."""
+    return drive(root, [order(study(name, trials=3), value=value)])
+
+
+def test_the_weights_of_another_study_s_result_come_from_there(tmp_path):
+    told_by_a(tmp_path, "a", 0.5)
+    elsewhere = 0.5000001  # on another device runs have other bits
+    events = told_by_a(tmp_path, "b", elsewhere)
+    assert [event.purpose for event in of(JobStarted, events)] == ["final"]
+    assert not of(Warned, events)
+    a, b = DrivenFolder(tmp_path, "a"), DrivenFolder(tmp_path, "b")
+    assert b.checkpoint.read_bytes() == a.checkpoint.read_bytes()
+    assert (b.kept().digest, b.kept().sha256) == (a.kept().digest, a.kept().sha256)
+    assert not list((b.path / "scratch").iterdir())
+    events = told_by_a(tmp_path, "c", elsewhere)
+    assert {event.duplicate_of for event in ended(events).values()} == {"a/0", "a/1", "a/2"}
+    assert DrivenFolder(tmp_path, "c").checkpoint.read_bytes() == a.checkpoint.read_bytes()
+
+
+LOST = {
+    "gone": lambda folder: folder.checkpoint.unlink(),
+    "spoilt": lambda folder: folder.checkpoint.write_text("something else"),
+    "another run's": lambda folder: write_atomically(
+        folder.path / "best.json", json.dumps({**asdict(folder.kept()), "digest": "f" * 16})
+    ),
+    "nobody's": lambda folder: (folder.path / "best.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_where_they_are_lost_the_run_is_trained_again_and_must_have_the_same_score(tmp_path, lost):
+    told_by_a(tmp_path, "a", 0.5)
+    LOST[lost](DrivenFolder(tmp_path, "a"))
+    events = told_by_a(tmp_path, "b", 0.5)
+    assert [event.purpose for event in of(JobStarted, events)] == ["again", "final"]
+    LOST[lost](DrivenFolder(tmp_path, "b"))
+    with pytest.raises(StateMismatchError) as raised:
+        told_by_a(tmp_path, "c", 0.5000001)
+    assert str(raised.value) == (
+        "trial 0 of c was told the result of a/0, whose weights are not kept; trained here, it has another dev "
+        "pearson: 0.5000001 instead of 0.5"
+    )
+    assert raised.value.hint.endswith("store.root=OTHER starts anew")
+
+
+def test_a_trial_that_was_told_a_result_told_by_another_is_a_duplicate_of_the_one_that_was_trained(tmp_path):
+    with scheduler(tmp_path, [order(study("b", trials=1))]) as driver:
+        for event in driver.run():
+            if isinstance(event, JobStarted):
+                break  # it has been asked for, and comes first in the store
+    drive(tmp_path, [order(study("a", trials=1))])
+    for name in ("b", "c"):
+        events = drive(tmp_path, [order(study(name, trials=1))])
+        assert [event.duplicate_of for event in ended(events).values()] == ["a/0"]
+        assert [event.purpose for event in of(JobStarted, events)] == ["final"]
 
 
 def test_a_run_in_flight_is_waited_for_by_every_study(tmp_path):
@@ -232,6 +291,20 @@ def test_too_many_failed_trials_end_the_study(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("job", "words"), [("bad/0", "1 trials of bad failed, 0 may"), ("bad/final", "the final run of bad")]
+)
+def test_studies_beside_one_that_has_failed_are_interrupted(tmp_path, job, words):
+    tracker, faults = MemoryTracker(), {job: {"kind": "raise", "attempts": 9}}
+    orders = [
+        order(study(name, trials, retries=0, space=space), faults=faults)
+        for (name, space), trials in zip(BESIDE.items(), (9, 1), strict=True)
+    ]
+    with pytest.raises(FailedTrialsError, match=words):
+        drive(tmp_path, orders, tracker=tracker, max_failed=0)
+    assert {run.study: run.tags[STATE] for run in tracker.runs("study")} == {"good": "interrupted", "bad": "failed"}
+
+
+@pytest.mark.parametrize(
     ("error", "kind"),
     [
         (UsageError("labels do not fit", "another loss"), UsageError),
@@ -302,6 +375,10 @@ def test_several_studies_share_the_pool_fairly(tmp_path):
         assert children(tracker, name) == dict.fromkeys(range(5), "finished")
 
 
+BESIDE = {
+    name: (("learning_rate", FloatRange("float", 1e-4, 1e-2, log=True)), ("seed", Choice("choice", (seed,))))
+    for seed, name in enumerate(("good", "bad"))
+}
 SPACES = {
     name: (("learning_rate", FloatRange("float", 1e-4, 1e-2, log=True)), ("seed", Choice("choice", (seed,))))
     for seed, name in enumerate("abc")
@@ -315,6 +392,19 @@ def test_never_more_than_the_wanted_number_are_in_flight(tmp_path):
             for each in driver._driven:
                 assert each.busy + each._waiting <= each.spec.in_flight
             assert isinstance(event, object)
+
+
+def test_whoever_is_said_to_drive_a_study_can_be_asked_to_stop(tmp_path, monkeypatch):
+    acquire = DrivenFolder.acquire
+
+    def acquired_and_asked(folder):
+        acquire(folder)
+        signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr(DrivenFolder, "acquire", acquired_and_asked)
+    with pytest.raises(StoppedError, match="s has 0 of 6 trials") as raised:
+        drive(tmp_path, [order(study())])
+    assert raised.value.exit_code == 130
 
 
 def test_studies_with_one_name_are_no_two_studies(tmp_path):
@@ -437,8 +527,9 @@ def test_a_study_that_wants_more_trials_than_before_is_not_over(tmp_path):
     assert not ended
 
 
-def test_a_study_in_a_shared_database_is_driven_from_one_folder_at_a_time(tmp_path):
-    shared, here, there = f"sqlite:///{tmp_path}/shared.db", tmp_path / "here", tmp_path / "there"
+@pytest.mark.parametrize("folder", ["", "here", "there"])  # of neither, of the first or of the second command
+def test_a_study_in_a_shared_database_is_driven_from_one_folder_at_a_time(tmp_path, folder):
+    shared, here, there = database(tmp_path / folder), tmp_path / "here", tmp_path / "there"
     with scheduler(here, [order(study(trials=3))], url=shared) as first:
         events = first.run()
         next(events)

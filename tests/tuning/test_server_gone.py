@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy
 from studies import database, noop_record, study
 
-from nasctl.errors import MachineError
+from nasctl.errors import MachineError, StateMismatchError
 from nasctl.tuning.study import StudyStore, TrialStore
 from nasctl.tuning.study import store as module
 from nasctl.tuning.trials import Ended
@@ -99,6 +99,44 @@ def test_a_file_is_not_waited_for(tmp_path, store, away):
     away(1000)
     with pytest.raises(MachineError, match="failed: server closed"):
         trials.ask()
+
+
+def test_nothing_is_written_of_a_study_that_another_scheduler_has_claimed_meanwhile(store, monkeypatch):
+    trials = TrialStore(store, study())
+    asked = trials.ask()
+    trials.tell(Ended(asked, noop_record(asked.run), None))
+
+    def lost():
+        raise StateMismatchError("the study s is driven by another scheduler")
+
+    monkeypatch.setattr(store._claims, "hold", lost)
+    writes = {
+        "a new trial": trials.ask,
+        "an end": trials.commit,
+        "an attempt": lambda: trials.note_failure(asked, {"reason": "lost", "detail": ""}),
+        "a score": lambda: store.note_score(1, 1, 0.5, {}),
+        "the evaluation": lambda: trials.set_final(0, noop_record(asked.run)),
+        "how it stands": lambda: trials.set_left("finished"),
+    }
+    for write in writes.values():
+        with pytest.raises(StateMismatchError, match="driven by another scheduler"):
+            write()
+    again = TrialStore(store, study())
+    assert [(each.number, each.failures) for each in again.unfinished] == [(0, ())]
+    assert again.final is None
+
+
+def test_a_claim_is_made_sure_of_once_the_server_is_back(store, monkeypatch):
+    trials, claims = TrialStore(store, study()), []
+
+    def hold():
+        claims.append(len(claims))
+        if len(claims) < 3:
+            raise GONE
+
+    monkeypatch.setattr(store._claims, "hold", hold)
+    assert trials.ask().number == 0
+    assert claims == [0, 1, 2]
 
 
 def test_other_trouble_than_a_server_away_is_told_at_once(store, monkeypatch):

@@ -90,6 +90,21 @@ def test_a_lost_tracker_is_made_anew_and_tables_are_the_same(tmp_path):
     assert sync(tmp_path, after).sent == 0
 
 
+def test_a_study_that_is_driven_from_another_folder_is_logged_from_there(tmp_path):
+    here, there, tracker = tmp_path / "here", tmp_path / "there", MemoryTracker()
+    store = StudyStore(database(tmp_path))
+    with scheduler(here, [order(study(trials=3))], url=store.url) as driver:
+        events = driver.run()
+        next(events)
+        with pytest.raises(StateMismatchError, match="driven by another scheduler, from another folder"):
+            sync_study(store, there, tracker, "s")
+        assert not list(tracker.runs())
+        list(events)
+        assert sync_study(store, there, tracker, "s").sent == 3
+        assert finals(list(driver.run()))["s"].finished == 3  # whoever syncs lets go of it, too
+    store.close()
+
+
 def test_times_are_those_of_the_trials(tmp_path):
     tracker = MemoryTracker()
     drive(tmp_path, [order(study(trials=1))])

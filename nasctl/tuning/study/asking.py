@@ -78,6 +78,7 @@ class TrialStore:
             storage=self._memory, study_name=spec.name, direction=self._direction, pruner=self._pruner
         )
         self._ids: list[int] = []  # the store's number of each trial
+        self._new = 0  # trials that are no retries of others
         self._untold: deque[Ended] = deque()
         self.outcomes: list[bool | None] = []
         self.totals = NOTHING
@@ -97,7 +98,7 @@ class TrialStore:
         seed = stream_seed(self.spec.sampler.seed, "ask", number) % 2**32
         self._mirror.sampler = _sampler(self.spec.sampler, self._drawn, seed)
         proposed = {} if self._proposer is None else code_params(self._proposer.propose(self._tried))
-        given = proposed | (dict(self.spec.enqueued[number]) if number < len(self.spec.enqueued) else {})
+        given = proposed | (dict(self.spec.enqueued[self._new]) if self._new < len(self.spec.enqueued) else {})
         if given:
             self._mirror.enqueue_trial(given)
         distributions = self._drawn | {name: self._distributions[name] for name in proposed}
@@ -135,18 +136,19 @@ class TrialStore:
         ]
         faults.reach("asking")
         self._ids.append(self._store.insert_running(self._id, asked, internal, retry_of))
-        self._note_asked(params)
+        self._note_asked(params, retry_of)
         faults.reach("asked")
 
-    def _note_asked(self, params: Mapping[str, Value]) -> None:
+    def _note_asked(self, params: Mapping[str, Value], retry_of: int | None) -> None:
         self.outcomes.append(None)
+        self._new += retry_of is None
         if self._proposer is not None:
             self._tried.append(Tried(code_in(params), None))
 
     def note_failure(self, asked: Asked, failure: Failure) -> Asked:
         """Record that an attempt came to nothing."""
         failures = (*asked.failures, failure)
-        self._store.insist(lambda _: self._rdb.set_trial_user_attr(self._ids[asked.number], "failures", failures))
+        self._store.write(lambda _: self._rdb.set_trial_user_attr(self._ids[asked.number], "failures", failures))
         return replace(asked, failures=failures)
 
     def prunes(self, number: int, epoch: int, score: float) -> bool:
@@ -198,11 +200,11 @@ class TrialStore:
     def set_final(self, number: int, record: RunRecord) -> None:
         """Record the final evaluation, of trial `number`."""
         final = {"trial": number, "trials": self.totals.trials, "record": RECORD.dump_python(record, mode="json")}
-        self._store.insist(lambda _: self._rdb.set_study_user_attr(self._id, "final", final))
+        self._store.write(lambda _: self._rdb.set_study_user_attr(self._id, "final", final))
 
     def set_left(self, state: Literal["finished", "failed"]) -> None:
         """Record how the study stands, now that its scheduler leaves it; a killed one leaves it interrupted."""
-        self._store.insist(lambda _: self._rdb.set_study_user_attr(self._id, "left", state))
+        self._store.write(lambda _: self._rdb.set_study_user_attr(self._id, "left", state))
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -236,7 +238,7 @@ class TrialStore:
             if trial.number != len(self._ids):
                 raise MachineError(f"the study {self.spec.name} has no trial {len(self._ids)}", "restore its database")
             self._ids.append(trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
-            self._note_asked(trial.params)
+            self._note_asked(trial.params, trial.user_attrs.get("retry_of"))
             self._copy(trial)
             for epoch, score in trial.intermediate_values.items():  # what a pruner has seen of it
                 self._memory.set_trial_intermediate_value(trial.number, epoch, score)

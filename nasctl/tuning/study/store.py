@@ -11,7 +11,6 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
@@ -26,7 +25,7 @@ from nasctl.databases import Durability, probe, redacted, sqlite_path, sqlite_pr
 from nasctl.errors import MachineError, first_line
 from nasctl.specs import STUDY, StudySpec
 from nasctl.tracking.records import RECORD
-from nasctl.tuning.study.claims import Claims
+from nasctl.tuning.study.claims import AWAY, Claims, FileClaims, SessionClaims
 from nasctl.tuning.trials import Asked, Ended, StudyProgress, asked_trial
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class StudyStore:
                     "nasctl doctor tells the versions; another database: store.url=...",
                 ) from None
         self.url = url
-        self._claims = Claims(self.rdb.engine, self.path)
+        self._claims: Claims = SessionClaims(self.rdb.engine) if self.path is None else FileClaims(self.path)
 
     def _opened(self, url: str) -> RDBStorage:
         if self.path is None:
@@ -72,13 +71,17 @@ class StudyStore:
         with filelock.FileLock(self.path.with_name(f"{self.path.name}.lock")):  # two may want to make it
             return RDBStorage(url)
 
-    def claim(self, study: str, root: Path) -> None:
-        """Be the one that drives this study as long as the store is open, for the store in the folder `root`.
+    def claim(self, study: str) -> None:
+        """Be the one that drives this study, until the next `release`.
 
-        Raises StateMismatchError if another process is.
+        Raises StateMismatchError if another process is, whatever folder it writes in.
         """
         with database_errors(self.url):
-            self._claims.take(study, root)
+            self._claims.take(study)
+
+    def release(self) -> None:
+        """Let others drive all that was claimed."""
+        self._claims.release()
 
     def uid(self, study: str) -> str | None:
         """What a tracker calls the study beside its name, which another database may have, too: drawn for a new one.
@@ -93,7 +96,7 @@ class StudyStore:
 
     def close(self) -> None:
         """Let go of the database."""
-        self._claims.close()
+        self.release()
         self.rdb.scoped_session.remove()
         self.rdb.engine.dispose()
 
@@ -117,11 +120,23 @@ class StudyStore:
                 time.sleep(AGAIN_SECONDS)
         raise AssertionError  # pragma: no cover - the loop has no end
 
+    def write(self, work: Callable[[bool], T]) -> T:
+        """As `insist`, for what changes a study: only as long as the claim on it is ours.
+
+        Raises StateMismatchError if another process has claimed it since, as it may after a restart of the server.
+        """
+
+        def claimed(again: bool) -> T:  # noqa: FBT001 - as `insist` calls it
+            self._claims.hold()
+            return work(again)
+
+        return self.insist(claimed)
+
     def insert_running(
         self, study: int, asked: Asked, internal: Sequence[Mapping[str, Any]], retry_of: int | None = None
     ) -> int:
         """Enter a trial in one transaction; its row's id. `internal` has its parameters as Optuna stores them."""
-        return self.insist(lambda again: self._insert_running(study, asked, internal, retry_of, again=again))
+        return self.write(lambda again: self._insert_running(study, asked, internal, retry_of, again=again))
 
     def _insert_running(
         self,
@@ -154,11 +169,11 @@ class StudyStore:
             for key, value in notes.items():
                 self.rdb.set_trial_system_attr(id_, key, value)
 
-        self.insist(note)
+        self.write(note)
 
     def update_ended(self, id_: int, trial: Ended) -> None:
         """Enter a trial's end in one transaction."""
-        self.insist(lambda again: self._update_ended(id_, trial, again=again))
+        self.write(lambda again: self._update_ended(id_, trial, again=again))
 
     def _update_ended(self, id_: int, trial: Ended, *, again: bool) -> None:
         row = _TRIALS.c.trial_id == id_
@@ -266,9 +281,6 @@ def read_ended(study: StudySpec, trial: FrozenTrial) -> Ended:
     asked = asked_trial(study, trial.number, trial.params, attributes.get("failures", ()))
     record = RECORD.validate_json(json.dumps(attributes["record"]))
     return Ended(asked, record, attributes.get("duplicate_of"), seconds_of(trial.datetime_complete))
-
-
-AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 
 
 class AwayError(MachineError):
