@@ -48,7 +48,7 @@ class DatasetSpec:
     test: str | None
     dev_fraction: Rate
     test_fraction: Rate
-    split_seed: int
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)]
     pairs: Positive | None
 
 

@@ -196,6 +196,11 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     # keys
     (["training.epohs=3"], "training.epohs: no such key", "did you mean training.epochs"),
     (["epochs=3"], "epochs: no such key", "did you mean training.epochs or search.training.epochs?"),
+    (["training.epoch=5"], "training.epoch: no such key", "did you mean training.epochs?"),
+    (["training.seed=1"], "training.seed: no such key", "did you mean seed or sampler.seed?"),
+    (["search.trainng.epochs=5"], "search.trainng.epochs: no such key", "did you mean search.training.epochs?"),
+    (["search.trainng.epohs=5"], "search.trainng.epohs: no such key", "did you mean search.training.epochs?"),
+    (["training.max_epochs=5"], "training.max_epochs: no such key", "did you mean training.epochs"),
     (["datset=sick"], "datset: no such key", "did you mean dataset"),
     (["zzz=1"], "zzz: no such key", "--cfg"),
     (["embedding=glove", "study.space.hiden.choices=[3]"], "no such key", "did you mean study.space.hidden.choices"),
@@ -249,6 +254,8 @@ MISTAKES: tuple[tuple[list[str], str, str], ...] = (
     (["training.dropout=0.3"], "expected a list in brackets", "training.dropout=[0.3]"),
     (["training.dropout=[1.3]"], "expected a number less than 1 for training.dropout[0]", ""),
     (["training.learning_rate=nan"], "expected a finite number", ""),
+    ([*OWN, "dataset.split_seed=-1"], "dataset.split_seed=-1: expected a number greater than or equal to 0", ""),
+    ([*OWN, "dataset.split_seed=4294967296"], "expected a number less than 4294967296", ""),
     ([*OWN, "dataset.columns.label=true"], "expected a text", "'dataset.columns.label=\"true\"'"),
     ([*OWN, "dataset.columns.id=1_000"], "expected a text", "'dataset.columns.id=\"1_000\"'"),
     (["store.root=2024"], "expected a text", "'store.root=\"2024\"'"),
@@ -357,10 +364,10 @@ def test_multirun_refuses_intervals_and_patterns():
 # --- the user's own groups --------------------------------------------------------------------------------------------
 
 
-def own_group(folder: Path, group: str, name: str, text: str) -> Path:
+def own_group(folder: Path, group: str, name: str, text: str | bytes) -> Path:
     path = folder / group / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return folder
 
 
@@ -382,6 +389,12 @@ def test_own_groups_stand_beside_the_shipped_ones(tmp_path):
         ("training", "defaults: [paper, _self_]\nepochs: many\n", 'training.epochs: "many": expected a whole', ""),
         ("training", "epochs: [\n", "not YAML", ""),
         ("training", "defaults: [nosuch]\n", "does not compose", ""),
+        (
+            "training",
+            b"# caf\xe9\ndefaults: [paper, _self_]\n",
+            "training/mine.yaml, line 1: byte 0xe9 is not UTF-8",
+            "iconv -f cp1252 -t utf-8 ",
+        ),
         ("sweep", "trials: 3\n", "sweep: no such key", "# @package study"),
         ("training", "defaults: [paper, _self_]\non: 1\n", "training.true: no such key", ""),
     ],

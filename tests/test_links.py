@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def code(document: Path) -> str:
     return fenced + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", FENCE.sub("", text)))
 
 
+def commands(document: Path) -> list[str]:
+    """Every command of nasctl that `document` shows in a block, lines that go on joined."""
+    fenced = "\n".join(match.group(0) for match in FENCE.finditer(document.read_text("utf-8")))
+    return re.findall(r"^nasctl .*$", fenced.replace("\\\n", ""), re.MULTILINE)
+
+
 def make_targets(makefile: str) -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
 
@@ -70,9 +77,7 @@ def test_named_commands_exist(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_brackets_are_quoted_as_zsh_wants_them(document):
-    fenced = "\n".join(match.group(0) for match in FENCE.finditer(document.read_text("utf-8")))
-    commands = [line for line in fenced.splitlines() if line.startswith("nasctl ")]
-    assert [line for line in commands if "[" in re.sub("'[^']*'", "", line)] == []
+    assert [line for line in commands(document) if "[" in re.sub("'[^']*'", "", line)] == []
 
 
 def test_the_readme_names_the_two_commands_and_every_other():
@@ -83,6 +88,24 @@ def test_the_readme_names_the_two_commands_and_every_other():
     readme = code(ROOT / "README.md")
     assert {"demo", "test"} <= set(re.findall(r"\bmake ([a-z-]+)", readme))
     assert set(main.list_commands(click.Context(main))) <= set(re.findall(r"\bnasctl ([a-z]+)\b", readme))
+
+
+SHOWN = [line for line in commands(ROOT / "README.md") if re.match(r"nasctl (baseline|data|search|train|tune) ", line)]
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_a_command_of_the_readme_is_accepted(command, monkeypatch):
+    from click.testing import CliRunner
+
+    from nasctl.cli.main import main
+    from nasctl.data import fetch
+
+    fetched: list[str] = []
+    monkeypatch.setattr(fetch, "fetch", lambda names, *_, **__: fetched.extend(names) or [])
+    words = shlex.split(command)[1:]
+    result = CliRunner().invoke(main, words if words[0] == "data" else [*words, "--cfg"])
+    assert result.exit_code == 0, result.stderr
+    assert words[:2] != ["data", "fetch"] or fetched == list(fetch.PUBLISHED)
 
 
 def test_every_fault_has_its_test():

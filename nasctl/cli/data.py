@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nasctl.cli.examples import ExampleCommand, ExampleGroup
-from nasctl.cli.options import OverrideType, settings_of
-from nasctl.cli.text import columns, terminal_width
+from nasctl.cli.options import OverrideType, own_groups, settings_of
+from nasctl.cli.text import columns, counted, terminal_width
 from nasctl.config.groups import description, options
 from nasctl.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
+    from nasctl.config.settings import Settings
     from nasctl.data.fetch import Finding
     from nasctl.data.pairs import Part
 
@@ -58,7 +59,7 @@ def list_data(overrides: tuple[str, ...], *, as_json: bool) -> None:
     from nasctl.data.fetch import check  # noqa: PLC0415 - --help need not pay for it
     from nasctl.data.published import PUBLISHED  # noqa: PLC0415 - as above
 
-    root = _root(overrides)
+    root = _root(settings_of(overrides, ()))
     found = []
     for name in dict.fromkeys((*options().get("dataset", ()), *PUBLISHED)):
         entry: dict[str, Any] = {"name": name, "what": description("dataset", name)}
@@ -93,41 +94,47 @@ def fetch(names: tuple[str, ...]) -> None:
     wanted, overrides = _names_and_overrides(names)
     if not wanted:
         raise UsageError("data fetch needs names", f"known: {', '.join(PUBLISHED)}")
-    root = data_root(_root(overrides))
-    fetched = fetch_files(wanted, root, progress=sys.stderr.isatty())
-    for path in fetched:
+    root = data_root(_root(settings_of(overrides, ())))
+    new = 0
+    for path in fetch_files(wanted, root, progress=sys.stderr.isatty()):
         click.echo(path)
-    click.echo(f"{len(fetched)} files are new, all of {', '.join(wanted)} is here and verified", err=True)
+        new += 1
+    click.echo(f"{counted(new, 'file is', 'files are')} new, all of {', '.join(wanted)} is here and verified", err=True)
 
 
 @data.command("check", cls=ExampleCommand, examples=CHECK_EXAMPLES)
 @click.argument("names", nargs=-1, type=OverrideType(), metavar="[NAME]... [KEY=VALUE]...")
+@own_groups
 @click.option("--overlap", is_flag=True, help="Count the pairs that data sets and their splits share.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per finding instead of a table.")
-def check_data(names: tuple[str, ...], *, overlap: bool, as_json: bool) -> None:
+def check_data(names: tuple[str, ...], conf_dirs: tuple[str, ...], *, overlap: bool, as_json: bool) -> None:
     """Verify published files by their hashes, or read your own pairs.
 
+    Of pairs that dataset= names it is told how their labels are read, and what is wrong with them has exit code 2.
     Exit code 4 if a file is not as published, or if one of a set that was named is missing. Pairs count as shared if
     they agree in lower case, without punctuation, in either order.
     """
+    from nasctl.data.published import PUBLISHED  # noqa: PLC0415 - --help need not pay for it
+
     wanted, overrides = _names_and_overrides(names)
     if any(text.startswith(("dataset=", "dataset.")) for text in overrides):
         if wanted:
             raise UsageError(f"{' '.join(wanted)}: dataset= says already what is read", "one command for each")
-        _show_splits(overrides, overlap=overlap, as_json=as_json)
+        _show_splits(settings_of(overrides, conf_dirs), overlap=overlap, as_json=as_json)
     elif overlap:
-        _show_overlaps(wanted, overrides, as_json=as_json)
+        chosen = wanted or [name for name in options().get("dataset", ()) if name in PUBLISHED]
+        _show_overlaps([settings_of([f"dataset={name}", *overrides], conf_dirs) for name in chosen], as_json=as_json)
     else:
-        _show_findings(wanted, overrides, as_json=as_json)
+        _show_findings(wanted, _root(settings_of(overrides, conf_dirs)), as_json=as_json)
 
 
-def _show_findings(wanted: list[str], overrides: list[str], *, as_json: bool) -> None:
+def _show_findings(wanted: list[str], root: Path | None, *, as_json: bool) -> None:
     """Every file's state. Raises MachineError if one is wrong, or missing of a data set that was named."""
     from nasctl.data.fetch import check  # noqa: PLC0415 - --help need not pay for it
     from nasctl.data.published import PUBLISHED  # noqa: PLC0415 - as above
     from nasctl.data.sources import data_root  # noqa: PLC0415 - as above
 
-    findings = check(wanted or list(PUBLISHED), data_root(_root(overrides)))
+    findings = check(wanted or list(PUBLISHED), data_root(root))
     if as_json:
         for each in findings:
             entry = {"dataset": each.dataset, "path": str(each.path), "state": each.state}
@@ -146,30 +153,36 @@ def _first_hint(findings: list[Finding]) -> str:
     return findings[0].hint
 
 
-def _show_splits(overrides: list[str], *, overlap: bool, as_json: bool) -> None:
-    """The pairs of each split; with `overlap` those that two of them share."""
-    from nasctl.data.datasets import read  # noqa: PLC0415 - --help need not pay for it
+def _show_splits(settings: Settings, *, overlap: bool, as_json: bool) -> None:
+    """The pairs of each split and how their labels are read; with `overlap` the pairs that two splits share.
 
-    settings = settings_of(overrides, ())
-    parts = read(settings.dataset, _root(overrides))
+    Raises UsageError for labels or a metric that no command accepts.
+    """
+    from nasctl.data.datasets import labelled, read, tell_shared  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.data.labels import in_words  # noqa: PLC0415 - as above
+
+    name, parts = settings.dataset.name, read(settings.dataset, _root(settings))
+    known = labelled(settings.dataset, parts)
+    if not overlap:
+        tell_shared(settings.dataset, parts)
     if overlap:
-        _show_shared({settings.dataset.name: parts}, as_json=as_json)
+        _show_shared({name: parts}, as_json=as_json)
     elif as_json:
-        click.echo(json.dumps({"dataset": settings.dataset.name} | {name: len(p.pairs) for name, p in parts.items()}))
+        facts = {"dataset": name, "task": known.task, "classes": known.classes, "metric": known.metric}
+        counts = {split: len(part.pairs) for split, part in parts.items()}
+        click.echo(json.dumps(facts | counts, ensure_ascii=False))
     else:
-        rows = [(name, len(part.pairs), part.origin) for name, part in parts.items()]
+        rows = [(split, len(part.pairs), part.origin) for split, part in parts.items()]
         click.echo(columns(("SPLIT", "PAIRS", "FROM"), rows, right=("PAIRS",)))
+        words = in_words(known.task, known.classes, known.labels.values())
+        click.echo(f"\n{name}: labels read as {words}, judged by {known.metric}")
 
 
-def _show_overlaps(wanted: list[str], overrides: list[str], *, as_json: bool) -> None:
+def _show_overlaps(every: list[Settings], *, as_json: bool) -> None:
+    """The pairs that splits of these data sets share."""
     from nasctl.data.datasets import read  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.data.published import PUBLISHED  # noqa: PLC0415 - as above
 
-    read_sets = {}
-    for name in wanted or [name for name in options().get("dataset", ()) if name in PUBLISHED]:
-        settings = settings_of([f"dataset={name}", *overrides], ())
-        read_sets[name] = read(settings.dataset, _root(overrides))
-    _show_shared(read_sets, as_json=as_json)
+    _show_shared({each.dataset.name: read(each.dataset, _root(each)) for each in every}, as_json=as_json)
 
 
 def _show_shared(read_sets: Mapping[str, Mapping[str, Part]], *, as_json: bool) -> None:
@@ -189,12 +202,11 @@ def _names_and_overrides(arguments: tuple[str, ...]) -> tuple[list[str], list[st
     return [each for each in arguments if "=" not in each], [each for each in arguments if "=" in each]
 
 
-def _root(overrides: tuple[str, ...] | list[str]) -> Path | None:
+def _root(settings: Settings) -> Path | None:
     """The folder of data sets that was asked for, else the environment's; None if neither says one."""
     from nasctl.data.sources import data_root  # noqa: PLC0415 - --help need not pay for it
 
-    asked = settings_of(overrides, ()).data.root
     try:
-        return data_root(Path(asked) if asked else None)
+        return data_root(Path(settings.data.root) if settings.data.root else None)
     except MachineError:
         return None

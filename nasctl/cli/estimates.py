@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nasctl.cells.spelling import LSTM, cell_of
@@ -11,6 +12,7 @@ from nasctl.cli.text import counted, size
 from nasctl.errors import MachineError
 from nasctl.experiments.found import Place
 from nasctl.experiments.pools import RandomCells, cells_of
+from nasctl.experiments.resolve import one_each
 from nasctl.models import MODELS
 from nasctl.sources import ContextualSpec
 from nasctl.spaces import space_named
@@ -24,8 +26,20 @@ if TYPE_CHECKING:
 
     from nasctl.config.settings import Settings
     from nasctl.experiments.pools import Cells
+    from nasctl.specs import Domain
 
-__all__ = ["check_memory", "run_bytes", "sampled_cells", "search_bytes", "study_bytes", "widest", "worker_memory"]
+__all__ = [
+    "batch_sizes",
+    "check_memory",
+    "run_bytes",
+    "sampled_cells",
+    "search_bytes",
+    "study_bytes",
+    "untuned",
+    "widest",
+    "widths",
+    "worker_memory",
+]
 
 DATABASE_BYTES = 2_000_000
 """Both databases, empty."""
@@ -49,7 +63,12 @@ VALUES = 48
 
 def run_bytes(settings: Settings, cells: Cells) -> int:
     """An upper estimate of the disk that one run needs, prepared data and its checkpoints included."""
-    return study_bytes(settings, cells, trials=1, workers=1)
+    return study_bytes(untuned(settings), cells, trials=1, workers=1)
+
+
+def untuned(settings: Settings) -> Settings:
+    """The settings of a single run: a sweep's widest layers and batches are none that it needs anything for."""
+    return replace(settings, study=replace(settings.study, space={}))
 
 
 def study_bytes(settings: Settings, cells: Cells, trials: int, workers: int) -> int:
@@ -90,8 +109,7 @@ def worker_memory(settings: Settings, cells: Cells) -> int:
     BLM with 200 units on SICK-R had 1.2 to 1.7 GB at most, ESIM with 600 and 200 on MRPC 4.3; this says 1.3 and 4.1.
     """
     layers = max(MODELS[settings.model.name].layers, 1)
-    domain = settings.study.space.get("batch_size")
-    batch = max(map(int, domain.choices)) if isinstance(domain, Choice) else settings.training.batch_size
+    _, batch = batch_sizes(settings)
     contextual = isinstance(settings.embedding, ContextualSpec)
     per_pair = settings.dataset.max_pieces if contextual else 2 * settings.dataset.max_tokens
     activations = FLOAT_BYTES * batch * per_pair * 2 * layers * widest(settings) * VALUES
@@ -113,9 +131,29 @@ def check_memory(asked: Sequence[tuple[Settings, Cells]], workers: int) -> None:
 
 
 def widest(settings: Settings) -> int:
-    """The widest layer that the space allows."""
-    domain = settings.study.space.get("hidden")
-    return max(map(int, domain.choices) if isinstance(domain, Choice) else settings.training.hidden)
+    """The widest layer that can be asked for; of a model without layers what `training.hidden` says."""
+    return max(widths(settings), default=max(settings.training.hidden))
+
+
+def widths(settings: Settings) -> tuple[int, ...]:
+    """The most units that each recurrent layer can have. Raises UsageError for another number of widths than layers."""
+    space, count = settings.study.space, MODELS[settings.model.name].layers
+    fixed = one_each("training.hidden", settings.training.hidden, count)
+    domains = [space.get(f"hidden_{layer}", space.get("hidden")) for layer in range(1, count + 1)]
+    return tuple(_ends(domain, width)[1] for domain, width in zip(domains, fixed, strict=True))
+
+
+def batch_sizes(settings: Settings) -> tuple[int, int]:
+    """The smallest and the largest batch that can be asked for."""
+    return _ends(settings.study.space.get("batch_size"), settings.training.batch_size)
+
+
+def _ends(domain: Domain | None, fixed: int) -> tuple[int, int]:
+    """The least and the most that a whole number can be which is searched in `domain`, if there is one."""
+    if domain is None:
+        return fixed, fixed
+    values = domain.choices if isinstance(domain, Choice) else (domain.low, domain.high)
+    return min(map(int, values)), max(map(int, values))
 
 
 def _checkpoint_bytes(settings: Settings, cells: Cells) -> int:

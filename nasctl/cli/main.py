@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import logging
+import re
 import signal
 import sys
 import threading
@@ -41,6 +42,9 @@ COMMANDS: Mapping[str, str] = {
 }
 """Name -> where the command is, in the order in which `--help` shows them."""
 
+
+FULL_STOP = re.compile(r"(?<!\.)\.\s*$")
+"""What a sentence ends with, and `KEY=...` does not."""
 
 COMPLETE_VARIABLE = "_NASCTL_COMPLETE"
 """Under this name the shells' scripts ask, whatever the program was started as."""
@@ -101,7 +105,7 @@ class CommandLine(ExampleGroup):
 
 def _tell(message: str, hint: str, code: int) -> int:
     """Write one line to stderr, whatever line breaks the message brings along; the code."""
-    line = "; ".join(part.strip().rstrip(".") for part in (message, hint) if part)
+    line = "; ".join(FULL_STOP.sub("", part) for part in (message, hint) if part)
     click.echo(f"nasctl: {' '.join(line.split())}", err=True)
     return code
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OverrideType",
+    "check_names",
     "check_read",
     "composed",
     "compositions",
+    "own_groups",
     "settings_flags",
     "settings_of",
     "show_configurations",
@@ -47,15 +49,20 @@ class OverrideType(click.ParamType[str]):
         return [CompletionItem(word) for word in words if word.startswith(f"{group}={begun}" if equals else group)]
 
 
-def composed(command: F) -> F:
-    """Give a command the arguments that settings are made of: `overrides` and `conf_dirs`."""
-    command = click.option(
+def own_groups(command: F) -> F:
+    """Give a command `conf_dirs`, the folders of the user's own groups."""
+    return click.option(
         "--conf",
         "conf_dirs",
         multiple=True,
         metavar="DIR",
         help="A folder of your own groups, e.g. DIR/dataset/mine.yaml for dataset=mine.",
     )(command)
+
+
+def composed(command: F) -> F:
+    """Give a command the arguments that settings are made of: `overrides` and `conf_dirs`."""
+    command = own_groups(command)
     return click.argument("overrides", nargs=-1, type=OverrideType(), metavar="[KEY=VALUE]...")(command)
 
 
@@ -94,6 +101,15 @@ def check_read(overrides: tuple[str, ...], command: str, unread: Mapping[str, st
         key = text.partition("=")[0].partition(".")[0]
         if key in unread:
             raise UsageError(f"{text}: nasctl {command} does not read {key}", unread[key])
+
+
+def check_names(names: Sequence[str], kind: str, kinds: str) -> None:
+    """Raises UsageError if two of the studies (`kind` "study", `kinds` "studies") or searches have one name."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"{names.count(name)} of these {kinds} are called {name}", f"one command for each, {kind}.name=NAME"
+            )
 
 
 def settings_of(overrides: tuple[str, ...] | list[str], conf_dirs: tuple[str, ...]) -> Settings:

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import json
+import operator
 import statistics
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nasctl.cells.costs import lstm_ratio
 from nasctl.cells.spelling import LSTM, cell_of
 from nasctl.cli.driving import IN_FLIGHT
-from nasctl.cli.estimates import run_bytes, sampled_cells, search_bytes, study_bytes, widest, worker_memory
+from nasctl.cli.estimates import (
+    batch_sizes,
+    run_bytes,
+    sampled_cells,
+    search_bytes,
+    study_bytes,
+    untuned,
+    widest,
+    widths,
+    worker_memory,
+)
 from nasctl.cli.resolution import data_folder
 from nasctl.cli.stores import Stores, open_tracker, stores_of
 from nasctl.cli.text import counted, duration, size
 from nasctl.config.settings import Settings
-from nasctl.data.datasets import read
 from nasctl.errors import NasctlError
+from nasctl.experiments.resolve import outline
 from nasctl.sources import ContextualSpec
 from nasctl.spaces import space_named
 from nasctl.specs import ARCHITECTURE, Choice, Domain, FloatRange
 from nasctl.strategies import EnasStrategy, ProposerSpec
 from nasctl.tracking import tags as tag
+from nasctl.tuning.folders import folder_named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from nasctl.experiments.pools import Cells
+    from nasctl.experiments.resolve import Outline
     from nasctl.tracking.records import StoredRun
 
-__all__ = ["Plan", "run_plan", "search_plan", "show", "study_plan"]
+__all__ = ["Plan", "outlined", "run_plan", "search_plan", "show", "study_plan"]
 
 ANSWERED = 1 / 3
 """What answering a pair costs of what training on it does: the backward pass has twice the products of the forward."""
@@ -42,13 +56,14 @@ class Plan:
     """What would run.
 
     `bytes` are of the disk, `worker_memory` those of each worker's memory. `epoch_seconds` is what an epoch took in the
-    past, by median (None: there is no past). Where only LSTMs have run, it is theirs times `dearer`: how many
-    times the products of an LSTM's training step these cells compute. `judged` pairs in all are answered by cells
-    that are only judged. At most `pieces` word pieces are encoded, where an encoder reads the pairs.
+    past, by median over `past_runs` that were no smaller (None: there are none); `smaller_seconds` what it took in the
+    `smaller_runs`, which bound nothing. Where only LSTMs have run, it is theirs times `dearer`: how many times the
+    products of an LSTM's training step these cells compute. `judged` pairs in all are answered by cells that are only
+    judged. At most `pieces` word pieces are encoded, where an encoder reads the pairs.
     """
 
     what: str
-    pairs: dict[str, int]
+    pairs: Mapping[str, int]
     trials: int
     epochs: int
     workers: int
@@ -58,6 +73,8 @@ class Plan:
     worker_memory: int
     epoch_seconds: float | None
     past_runs: int
+    smaller_seconds: float | None
+    smaller_runs: int
     dearer: float
     judged: int = 0
     pieces: int = 0
@@ -71,37 +88,58 @@ class Plan:
         return self.epoch_seconds * (epochs + ANSWERED * self.judged / self.pairs["train"])
 
 
+def outlined(settings: Settings) -> Outline:
+    """What would be read. Raises what `experiments.resolve.outline` raises."""
+    return outline(
+        dataset=settings.dataset,
+        embedding=settings.embedding,
+        model=settings.model,
+        asked=settings.training,
+        seed=settings.seed,
+        data_root=data_folder(settings),
+    )
+
+
 def run_plan(settings: Settings, cells: Cells) -> Plan:
-    """The plan of a single run."""
-    return _plan(settings, cells, (), trials=1, workers=1, amount=run_bytes(settings, cells))
+    """The plan of a single run, whatever a sweep would search. Raises what `outlined` raises."""
+    amount = run_bytes(settings, cells)
+    return _plan(untuned(settings), cells, outlined(settings), (), trials=1, workers=1, amount=amount)
 
 
 def study_plan(
-    settings: Settings, cells: Cells, space: Sequence[tuple[str, Domain]], trials: int, workers: int
+    settings: Settings,
+    cells: Cells,
+    known: Outline,
+    space: Sequence[tuple[str, Domain]],
+    *,
+    trials: int,
+    workers: int,
 ) -> Plan:
-    """The plan of a study of so many trials, so many at a time."""
+    """The plan of a study of so many trials, so many at a time, on data of which so much is known."""
     shown = tuple(f"{name}: {_shown(domain)}" for name, domain in space if name != ARCHITECTURE)
     shown += (f"{ARCHITECTURE}: one of {len(cells.names)} cells",) if len(shown) < len(space) else ()
     amount = study_bytes(settings, cells, trials, workers)
-    return _plan(settings, cells, shown, trials=trials, workers=workers, amount=amount)
+    return _plan(settings, cells, known, shown, trials=trials, workers=workers, amount=amount)
 
 
-def search_plan(settings: Settings, workers: int) -> Plan:
-    """The plan of a search. An epoch of the shared weights is taken to cost as much as one of cells drawn at random.
+def search_plan(settings: Settings, known: Outline, workers: int) -> Plan:
+    """The plan of a search on data of which so much is known.
 
-    What the controller itself takes is not estimated. Where cells are trained alone, so many are at a time.
+    An epoch of the shared weights is taken to cost as much as one of cells drawn at random. What the controller itself
+    takes is not estimated. Where cells are trained alone, so many are at a time.
     """
     asked, strategy, alike = settings.search.space, settings.search.strategy, sampled_cells(settings)
     trials = strategy.trials if isinstance(strategy, ProposerSpec) else 1
     amount = search_bytes(settings, workers)
-    plan = _plan(settings, alike, (), trials=trials, workers=min(IN_FLIGHT, workers, trials), amount=amount)
+    at_a_time = min(IN_FLIGHT, workers, trials)
+    plan = _plan(settings, alike, known, (), trials=trials, workers=at_a_time, amount=amount)
     size_ = space_named(asked.name, nodes=asked.nodes).size()
     codes = f"{size_:,} codes" if size_ is not None else "nobody knows how many codes"
     return replace(
         plan,
         what=f"{settings.dataset.name} {settings.embedding.name} {settings.model.name} search",
         cells=(f"the space {asked.name}, {asked.nodes} nodes: {codes}",),
-        judged=_judged(settings, plan.pairs["dev"]),
+        judged=_judged(settings, known.pairs["dev"]),
     )
 
 
@@ -121,20 +159,26 @@ def _judged(settings: Settings, dev: int) -> int:
     return in_epochs + (taken + policies * found.examined) * dev
 
 
-def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: int, workers: int, amount: int) -> Plan:
-    parts = read(settings.dataset, data_folder(settings))
-    pairs = {name: len(part.pairs) for name, part in parts.items()}
+def _plan(
+    settings: Settings,
+    cells: Cells,
+    known: Outline,
+    space: tuple[str, ...],
+    *,
+    trials: int,
+    workers: int,
+    amount: int,
+) -> Plan:
     capped = settings.dataset.max_pieces if isinstance(settings.embedding, ContextualSpec) else 0
-    dearer = _dearer(settings, cells)
-    runs = _past_runs(settings, stores_of(settings))
-    alike = [run for run in runs if _lstms_as_in(run, cells)]
+    runs, smaller = _past_runs(settings, stores_of(settings))
+    alike = [run for run in runs if run.tags.get(tag.LAYERS) == cells.layers]  # LSTMs, and other cells, where they are
     chosen = alike or [run for run in runs if run.tags.get(tag.CELL) == LSTM]
-    past = [run.metrics["seconds"] / run.metrics["epochs"] for run in chosen]
-    factor = 1.0 if alike else dearer
+    factor = 1.0 if alike else _dearer(settings, cells)
+    seconds = _epoch_seconds(chosen)
     names = (settings.dataset.name, settings.embedding.name, settings.model.name, cells.letters)
     return Plan(
         what=" ".join(filter(None, names)),
-        pairs=pairs,
+        pairs=known.pairs,
         trials=trials,
         epochs=settings.training.epochs,
         workers=workers,
@@ -142,10 +186,12 @@ def _plan(settings: Settings, cells: Cells, space: tuple[str, ...], *, trials: i
         cells=cells.names,
         bytes=amount,
         worker_memory=worker_memory(settings, cells),
-        epoch_seconds=factor * statistics.median(past) if past else None,
-        past_runs=len(past),
+        epoch_seconds=None if seconds is None else factor * seconds,
+        past_runs=len(chosen),
+        smaller_seconds=_epoch_seconds(smaller),
+        smaller_runs=len(smaller),
         dearer=factor,
-        pieces=capped * sum(pairs.values()),
+        pieces=capped * sum(known.pairs.values()),
     )
 
 
@@ -159,16 +205,20 @@ def _dearer(settings: Settings, cells: Cells) -> float:
     return (places * statistics.fmean(ratios) + len(cells.layers) - places) / len(cells.layers)
 
 
-def _lstms_as_in(run: StoredRun, cells: Cells) -> bool:
-    """Whether a run had LSTMs in the same layers, and other cells in the same."""
-    return run.tags.get(tag.LAYERS) == cells.layers
+def _epoch_seconds(runs: Sequence[StoredRun]) -> float | None:
+    """How long an epoch took, by the median of the runs; None without any."""
+    return statistics.median(run.metrics["seconds"] / run.metrics["epochs"] for run in runs) if runs else None
 
 
-def _past_runs(settings: Settings, stores: Stores) -> list[StoredRun]:
-    """Runs of the same data set, embedding and model that tell how long an epoch took, if there is a store to ask."""
+def _past_runs(settings: Settings, stores: Stores) -> tuple[list[StoredRun], list[StoredRun]]:
+    """Runs of the same data set, embedding and model that tell how long an epoch took, if there is a store to ask.
+
+    First those that bound it, each layer at least as wide and no batch larger than what is asked; then the others, and
+    those of which that is not known.
+    """
     path = stores.files().get("tracking")
     if path is not None and not path.exists():
-        return []
+        return [], []
     wanted = {
         tag.DATASET: settings.dataset.name,
         tag.EMBEDDING: settings.embedding.name,
@@ -177,10 +227,35 @@ def _past_runs(settings: Settings, stores: Stores) -> list[StoredRun]:
     try:
         runs = list(open_tracker(stores).runs(tags=wanted))
     except NasctlError:
-        return []  # an estimate is no reason to fail
-    return [
+        return [], []  # an estimate is no reason to fail
+    told = [
         run for run in runs if run.kind in {"trial", "run"} and run.metrics.get("seconds") and run.metrics.get("epochs")
     ]
+    fixed = {study: _fixed(stores.root, study) for study in {run.study for run in told}}
+    least, wanted_widths = batch_sizes(settings)[0], widths(settings)
+    bounding: list[StoredRun] = []
+    smaller: list[StoredRun] = []
+    for run in told:
+        values = fixed[run.study] | run.params
+        had = [int(values.get(f"hidden_{layer}") or 0) for layer in range(1, len(wanted_widths) + 1)]
+        batch = int(values.get("batch_size") or 0)
+        bounds = 0 < batch <= least and all(map(operator.ge, had, wanted_widths))
+        (bounding if bounds else smaller).append(run)
+    return bounding, smaller
+
+
+def _fixed(root: Path, study: str) -> dict[str, Any]:
+    """Batch size and widths of a study's or search's runs, where its identity has them; None for what is searched."""
+    try:
+        identity = folder_named(root, study).identity() if study else None
+    except NasctlError:
+        return {}
+    if identity is None:
+        return {}
+    run = identity.get("run", identity)
+    hidden = run["hidden"] if "hidden" in run else [layer["hidden"] for layer in run["layers"]]
+    named = {f"hidden_{layer}": width for layer, width in enumerate(hidden, 1)}
+    return {"batch_size": run["training"]["batch_size"], **named}
 
 
 def _shown(domain: Domain) -> str:
@@ -188,6 +263,14 @@ def _shown(domain: Domain) -> str:
         return " | ".join(map(str, domain.choices))
     scale = ", log" if domain.log else ""
     return f"{domain.low:g} .. {domain.high:g}{scale}" + ("" if isinstance(domain, FloatRange) else ", whole")
+
+
+def _without_bound(plan: Plan) -> str:
+    """Why nothing bounds the time."""
+    if plan.smaller_seconds is None:
+        return "nothing like it is in the store yet"
+    have = "run so far has" if plan.smaller_runs == 1 else f"{plan.smaller_runs} runs so far have"
+    return f"the {have} narrower layers or larger batches ({duration(plan.smaller_seconds)} per epoch)"
 
 
 def show(plan: Plan, *, as_json: bool) -> None:
@@ -205,7 +288,7 @@ def show(plan: Plan, *, as_json: bool) -> None:
     judged = f", {plan.judged:,} to judge cells by" if plan.judged else ""
     click.echo(f"cost     at most {pairs:,} pairs to train on{judged}{at_a_time}")
     if plan.seconds is None or plan.epoch_seconds is None:
-        click.echo("time     unknown: nothing like it is in the store yet")
+        click.echo(f"time     unknown: {_without_bound(plan)}")
     else:
         per_epoch = (
             f"{duration(plan.epoch_seconds)} per epoch, the median of {counted(plan.past_runs, 'run')} in the store"

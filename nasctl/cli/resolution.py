@@ -7,6 +7,7 @@ from pathlib import Path
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import counted, size
 from nasctl.config.settings import Settings
+from nasctl.data.labels import in_words
 from nasctl.data.sources import data_root
 from nasctl.embeddings.features import Features
 from nasctl.errors import MachineError
@@ -60,16 +61,9 @@ def _labels_told(found: Resolved) -> str:
     """A line for a user's own pairs, whose labels say themselves what they are; "" for others."""
     if not found.own:
         return ""
-    if found.corpus.task == "classification":
-        numbers = any(map(str.isdigit, "".join(found.corpus.classes)))  # "4,5" may be meant as a score, a word cannot
-        task = counted(len(found.corpus.classes), "class", "classes")
-        other = "regression" if numbers else ""
-    else:
-        labels = [split.labels for split in found.corpus.splits.values()]
-        task = f"scores from {min(map(min, labels)):g} to {max(map(max, labels)):g}"
-        other = "classification"
-    instead = f" (else dataset.task={other})" if other else ""
-    return f"{found.labels['dataset']}: labels read as {task}{instead}\n"
+    corpus = found.corpus
+    read = in_words(corpus.task, corpus.classes, [split.labels for split in corpus.splits.values()])
+    return f"{found.labels['dataset']}: labels read as {read}\n"
 
 
 def _embedding_told(found: Resolved) -> str:

@@ -15,7 +15,7 @@ import click
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.examples import ExampleCommand
 from nasctl.cli.names import search_name
-from nasctl.cli.options import check_read, composed, compositions, settings_flags, show_configurations
+from nasctl.cli.options import check_names, check_read, composed, compositions, settings_flags, show_configurations
 from nasctl.cli.stores import Stores, stores_of, typed_in
 from nasctl.cli.text import columns, duration
 from nasctl.errors import StateMismatchError, UsageError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nasctl.cli.starting import Start
     from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
-    from nasctl.data.corpus import Corpus
     from nasctl.specs import RunSpec, SearchSpec
     from nasctl.tracking.records import RunRecord
     from nasctl.tuning.driven_proposals import ProposalsOrder
@@ -91,12 +90,9 @@ def search(
     if cfg:
         show_configurations([composed for _, composed in asked], as_json=as_json)
         return
-    searches = [one for one, _ in asked]
+    searches = _together([one for one, _ in asked])
     if dry_run:
-        from nasctl.cli.plan import search_plan, show  # noqa: PLC0415 - --help need not pay for it
-
-        for one in searches:
-            show(search_plan(one.settings, slots(one.settings, len(searches))), as_json=as_json)
+        _show_plans(searches, as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(searches, shlex.join(["nasctl", "search", *flags, *overrides]), as_json=as_json)
@@ -109,9 +105,8 @@ def run_again(names: Sequence[str], commands: Sequence[Command], resume: str, *,
     """
     from nasctl.config.composition import composition  # noqa: PLC0415 - --help need not pay for it
 
-    asked = [
-        _asked(composition(each.overrides, tuple(map(Path, each.conf_dirs))), each.conf_dirs)[0] for each in commands
-    ]
+    every = [(composition(each.overrides, tuple(map(Path, each.conf_dirs))), each.conf_dirs) for each in commands]
+    asked = _together([_asked(*each)[0] for each in every])
     _run(asked, resume, names=names, as_json=as_json)
 
 
@@ -144,6 +139,26 @@ def _asked(composition_: Composition, conf_dirs: tuple[str, ...]) -> tuple[Asked
     return Asked(asked, start, composition_.changed, stores, command), whole
 
 
+def _together(asked: Sequence[Asked]) -> Sequence[Asked]:
+    """The searches of one command. Raises UsageError if they cannot share the stores and workers, or have one name."""
+    check_common([each.settings for each in asked])
+    check_names([search_name(each.settings) for each in asked], "search", "searches")
+    return asked
+
+
+def _show_plans(asked: Sequence[Asked], *, as_json: bool) -> None:
+    """Print the plan of each search, once all of them are known to fit their data."""
+    from nasctl.cli.plan import outlined, search_plan, show  # noqa: PLC0415 - --help need not pay for it
+
+    plans = []
+    for one in asked:
+        known = outlined(one.settings)
+        _check_reward(one.settings, known.pairs["dev"])
+        plans.append(search_plan(one.settings, known, slots(one.settings, len(asked))))
+    for plan in plans:
+        show(plan, as_json=as_json)
+
+
 def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[str] = ()) -> None:
     """Drive all searches to their ends over one pool of workers, and tell what they found."""
     from nasctl.cli.estimates import check_memory, search_bytes  # noqa: PLC0415 - --help need not pay for it
@@ -152,17 +167,10 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
     from nasctl.tuning.folders import check_room  # noqa: PLC0415 - as above
 
     first = asked[0]
-    check_common([each.settings for each in asked])
     count = slots(first.settings, len(asked))
     check_room(first.stores.root, sum(search_bytes(each.settings, count) for each in asked))
     check_memory([(each.settings, cells_asked(each.settings)) for each in asked], count)
     orders = [_order(each, count) for each in asked]
-    called = [order.name for order in orders]
-    for name in called:
-        if called.count(name) > 1:
-            raise UsageError(
-                f"{called.count(name)} of these searches are called {name}", "one command each, search.name="
-            )
     for name, order in zip(names, orders, strict=False):
         if order.name != name:
             raise StateMismatchError(
@@ -171,7 +179,7 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
     metrics = {order.name: order.spec.metric for order in orders}
     prepared = [(order.spec.data, order.spec.embedding.digest) for order in orders]
     events = drive(orders, first.settings, first.stores, resume, prepared=prepared, metrics=metrics)
-    asked_by_name = dict(zip(called, asked, strict=True))
+    asked_by_name = {order.name: each for order, each in zip(orders, asked, strict=True)}
     for event in events:
         if isinstance(event, SearchEnded):
             _show(event.search, event.record, asked_by_name[event.search], as_json=as_json)
@@ -191,7 +199,7 @@ def _order(asked: Asked, count: int) -> SearchOrder | ProposalsOrder:
 
     settings = asked.settings
     found = resolved(settings, cells_asked(settings), asked.stores)
-    _check_reward(settings, found.corpus)
+    _check_reward(settings, len(found.corpus.splits["dev"]))
     click.echo(f"{told(found)}; hyperparameters: {asked.start.origin}", err=True)
     kept = ("dataset", "embedding", "vectors", "oov", "encoder", "model", "basis")
     labels = {name: found.labels[name] for name in kept if name in found.labels} | {
@@ -268,8 +276,9 @@ def _check_alone(settings: Settings) -> None:
         )
 
 
-def _check_reward(settings: Settings, corpus: Corpus) -> None:
-    strategy, dev = settings.search.strategy, len(corpus.splits["dev"])
+def _check_reward(settings: Settings, dev: int) -> None:
+    """Raises UsageError for a reward on more pairs than the `dev` there are."""
+    strategy = settings.search.strategy
     if strategy.name == "enas" and strategy.reward.pairs > dev:
         raise UsageError(
             f"search.strategy.reward.pairs={strategy.reward.pairs}, and {settings.dataset.name} has {dev} dev pairs",

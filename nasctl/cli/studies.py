@@ -13,7 +13,7 @@ import click
 
 from nasctl.cli.driving import IN_FLIGHT, check_common, drive, slots
 from nasctl.cli.names import study_name
-from nasctl.cli.options import check_read, compositions, show_configurations
+from nasctl.cli.options import check_names, check_read, compositions, show_configurations
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import columns
 from nasctl.errors import StateMismatchError, UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nasctl.config.composition import Composition
     from nasctl.config.settings import Settings
     from nasctl.experiments.pools import Cells
-    from nasctl.specs import Domain, PoolCell, StudySpec, Task
+    from nasctl.specs import Domain, PoolCell, StudySpec, Task, Value
     from nasctl.tuning.driven import StudyOrder
     from nasctl.tuning.events import StudyEnded
     from nasctl.tuning.folders import Command
@@ -45,6 +45,20 @@ class Asked:
     trials: int
     command: Command
 
+    @property
+    def name(self) -> str:
+        """The study's name: the one that it was given, or of its parts."""
+        settings = self.settings
+        parts = {part: getattr(settings, part).name for part in ("dataset", "embedding", "model")}
+        return settings.study.name or study_name({**parts, "letters": self.cells.letters})
+
+    def searched(self, task: Task) -> tuple[tuple[tuple[str, Domain], ...], tuple[dict[str, Value], ...]]:
+        """The space for labels of this task, and the first trials in it. Raises UsageError for what does not fit it."""
+        from nasctl.config.space import expand_enqueued  # noqa: PLC0415 - --help need not pay for it
+
+        space = _space(self.settings, self.cells, task)
+        return space, expand_enqueued(self.settings.study.enqueue, space)
+
 
 def run_studies(
     command: str,
@@ -64,14 +78,9 @@ def run_studies(
     if cfg:
         show_configurations(every, as_json=as_json)
         return
-    asked = [_asked(command, each, conf_dirs) for each in every]
+    asked = _together([_asked(command, each, conf_dirs) for each in every])
     if dry_run:
-        from nasctl.cli.plan import show, study_plan  # noqa: PLC0415 - --help need not pay for it
-
-        for one in asked:
-            space = _space(one.settings, one.cells, None)
-            in_flight = min(IN_FLIGHT, slots(one.settings, len(asked)))
-            show(study_plan(one.settings, one.cells, space, one.trials, in_flight), as_json=as_json)
+        _show_plans(asked, as_json=as_json)
         return
     flags = [*(part for folder in conf_dirs for part in ("--conf", folder)), *(["-m"] if multirun else [])]
     _run(asked, shlex.join(["nasctl", command, *flags, *overrides]), as_json=as_json)
@@ -85,7 +94,7 @@ def run_again(names: Sequence[str], commands: Sequence[Command], resume: str, *,
     from nasctl.config.composition import composition  # noqa: PLC0415 - --help need not pay for it
 
     every = [(each, composition(each.overrides, tuple(map(Path, each.conf_dirs)))) for each in commands]
-    asked = [_asked(each.name, composed, each.conf_dirs) for each, composed in every]
+    asked = _together([_asked(each.name, composed, each.conf_dirs) for each, composed in every])
     _run(asked, resume, names=names, retry=retry, as_json=as_json)
 
 
@@ -122,6 +131,13 @@ def _asked(command: str, composition: Composition, conf_dirs: tuple[str, ...]) -
     return Asked(settings, cells, sweep, composition.changed, stores_of(settings), settings.trials, typed)
 
 
+def _together(asked: Sequence[Asked]) -> Sequence[Asked]:
+    """The studies of one command. Raises UsageError if they cannot share the stores and workers, or have one name."""
+    check_common([each.settings for each in asked])
+    check_names([each.name for each in asked], "study", "studies")
+    return asked
+
+
 def _check_command(command: str, cell: str) -> None:
     """LSTMs are tuned by `baseline`, other cells by `tune`. Raises UsageError that names the right one."""
     if command == "baseline" and cell != "lstm":
@@ -146,6 +162,20 @@ def _space(settings: Settings, cells: Cells, task: Task | None) -> tuple[tuple[s
     return expand_space(settings, row.layers, row.places, task or said, cells.names, cells=len(places))
 
 
+def _show_plans(asked: Sequence[Asked], *, as_json: bool) -> None:
+    """Print the plan of each study, once all of them are known to fit their data."""
+    from nasctl.cli.plan import outlined, show, study_plan  # noqa: PLC0415 - --help need not pay for it
+
+    plans = []
+    for one in asked:
+        known = outlined(one.settings)
+        space, _ = one.searched(known.task)
+        at_a_time = min(IN_FLIGHT, slots(one.settings, len(asked)))
+        plans.append(study_plan(one.settings, one.cells, known, space, trials=one.trials, workers=at_a_time))
+    for plan in plans:
+        show(plan, as_json=as_json)
+
+
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
@@ -154,7 +184,6 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
     from nasctl.tuning.events import StudyEnded  # noqa: PLC0415 - --help need not pay for it
 
     first = asked[0]
-    check_common([each.settings for each in asked])
     orders = _orders(asked, retry=retry)
     for name, order in zip(names, orders, strict=False):
         if order.spec.name != name:
@@ -170,7 +199,7 @@ def _run(asked: Sequence[Asked], resume: str, *, as_json: bool, names: Sequence[
 
 
 def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
-    """The studies, with their data prepared. Raises UsageError if two of them have one name."""
+    """The studies, with their data prepared."""
     from nasctl.cli.estimates import check_memory, study_bytes  # noqa: PLC0415 - --help need not pay for it
     from nasctl.config.composition import as_yaml  # noqa: PLC0415 - as above
     from nasctl.tuning.driven import StudyOrder  # noqa: PLC0415 - as above
@@ -180,32 +209,24 @@ def _orders(asked: Sequence[Asked], *, retry: bool) -> list[StudyOrder]:
     amount = sum(study_bytes(each.settings, each.cells, each.trials, min(IN_FLIGHT, count)) for each in asked)
     check_room(asked[0].stores.root, amount)
     check_memory([(each.settings, each.cells) for each in asked], count)
-    orders = [
+    return [
         StudyOrder(_spec(each, min(IN_FLIGHT, count)), as_yaml(each.settings), command=each.command, retry=retry)
         for each in asked
     ]
-    names = [order.spec.name for order in orders]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(
-                f"{names.count(name)} of these studies are called {name}", "one command for each, study.name="
-            )
-    return orders
 
 
 def _spec(asked: Asked, in_flight: int) -> StudySpec:
     from nasctl.cli.resolution import resolved, told  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.config.space import expand_enqueued  # noqa: PLC0415 - as above
     from nasctl.specs import StudySpec  # noqa: PLC0415 - as above
     from nasctl.tracking.tags import changed_label  # noqa: PLC0415 - as above
 
     settings = asked.settings
     found = resolved(settings, asked.cells, asked.stores)
-    space = _space(settings, asked.cells, found.corpus.task)
+    space, enqueued = asked.searched(found.corpus.task)
     limits = {"limits": settings.limits} if settings.study.limits else {}
     click.echo(told(found), err=True)
     return StudySpec(
-        name=settings.study.name or study_name(found.labels),
+        name=asked.name,
         run=found.run,
         pool=asked.cells.pool,
         space=space,
@@ -214,7 +235,7 @@ def _spec(asked: Asked, in_flight: int) -> StudySpec:
         in_flight=in_flight,
         retries=settings.retries,
         labels={**found.labels, "sweep": asked.sweep, **limits, **changed_label(asked.changed)},
-        enqueued=expand_enqueued(settings.study.enqueue, space),
+        enqueued=enqueued,
         generation=IN_FLIGHT if settings.deterministic else None,
         pruner=settings.pruner,
     )

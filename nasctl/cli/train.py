@@ -90,8 +90,8 @@ def train(
     elif dry_run:
         from nasctl.cli.plan import run_plan, show  # noqa: PLC0415 - --help need not pay for it
 
-        for each in asked:
-            show(run_plan(each.settings, _one_cell(each.settings)), as_json=as_json)
+        for plan in [run_plan(each.settings, _one_cell(each.settings)) for each in asked]:
+            show(plan, as_json=as_json)
     else:
         results = [_show(result, as_json=as_json) for result in _results(asked, labels)]
         if len(results) > 1 and not as_json:

@@ -21,6 +21,7 @@ from nasctl.config import overrides as typed
 from nasctl.config import shorthand, unread, validation
 from nasctl.config.groups import Groups, conf_folder, options, search_folders
 from nasctl.config.settings import SETTINGS, Settings
+from nasctl.data.sources import read_text
 from nasctl.databases import redacted
 from nasctl.errors import UsageError, first_line
 from nasctl.files import canonical_json
@@ -137,11 +138,20 @@ def _composed(
 
 
 def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    """The composed configuration, with Hydra's own under `hydra`: it knows which options were chosen."""
+    """The composed configuration, with Hydra's own under `hydra`: it knows which options were chosen.
+
+    Raises what Hydra does, and UsageError for a file that is not UTF-8.
+    """
     path = ",".join(_quoted(f"file://{folder}") for folder in folders)
     with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
         asked = [f"hydra.searchpath=[{path}]", *overrides]
-        return hydra_compose("config", overrides=asked, return_hydra_config=True)
+        try:
+            return hydra_compose("config", overrides=asked, return_hydra_config=True)
+        except UnicodeDecodeError:  # which does not say of which file
+            for folder in folders:
+                for file in sorted(folder.glob("*/**/*.yaml")):
+                    read_text(file)
+            raise
 
 
 def _quoted(text: str) -> str:

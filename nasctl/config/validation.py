@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -33,6 +34,8 @@ _EXPECTED: Mapping[str, str] = {
     "tuple_type": "a list in brackets",
 }
 _LONGEST_SHOWN = 60
+MISTYPED = 0.8
+"""The likeness, by difflib, of a word with a letter or two wrong: `epoch` and `epochs` have 0.9."""
 
 Path = tuple[str, ...]
 
@@ -166,15 +169,23 @@ def unknown_key(asked: str, container: Mapping[str, Any], groups: Iterable[str])
         return UsageError(f"{asked}: {where} is one value and has no keys", f"{where}=VALUE")
     if where == "study.space" and value and parts[2].rstrip("_0123456789") in ORDER:
         return UsageError(f"{asked}: the sweep does not search {parts[2]}", OWN_SWEEP)
-    same_end = [key for key in known if key.rpartition(".")[2] == parts[-1]]
-    siblings = [f"{where}.{name}" if where else name for name in value]
-    close = "" if len(same_end) == 1 else did_you_mean(asked, known)
-    if close or same_end:
-        close = close or "did you mean " + " or ".join(same_end[:3]) + "?"
-        return UsageError(f"{asked}: no such key", close)
+    meant = _meant(there, parts[len(there) :], value, known)
+    hint = f"did you mean {' or '.join(meant)}?" if meant else did_you_mean(asked, known)
     if where:
-        return UsageError(f"{asked}: no such key", nearest(asked, siblings) or f"{where} is empty: no sweep applies")
-    return UsageError(f"{asked}: no such key", "--cfg prints every key")
+        hint = hint or nearest(asked, [f"{where}.{name}" for name in value]) or f"{where} is empty: no sweep applies"
+    return UsageError(f"{asked}: no such key", hint or "--cfg prints every key")
+
+
+def _meant(there: list[str], rest: list[str], siblings: Iterable[str], known: Sequence[str]) -> list[str]:
+    """The keys that a mistyped one, right up to `there`, can hardly fail to mean; none if it is spelled like nothing.
+
+    A key spelled nearly so that stands where it was looked for; else those of that very name that stand elsewhere.
+    """
+    close = difflib.get_close_matches(rest[0], list(siblings), n=1, cutoff=MISTYPED)
+    if close:
+        return difflib.get_close_matches(".".join([*there, *close, *rest[1:]]), known, n=1, cutoff=MISTYPED)
+    elsewhere = [key for key in known if key.rpartition(".")[2] == rest[-1]]
+    return sorted(elsewhere, key=lambda key: key.count("."))[:3]
 
 
 def whole_group(override: Override, container: Mapping[str, Any]) -> UsageError:

@@ -28,11 +28,13 @@ from nasctl.data.tokens import tokenise, tokenizer_version
 from nasctl.errors import MachineError, UsageError, nearest
 from nasctl.files import digest, file_sha256, write_atomically
 from nasctl.sources import DatasetSpec
-from nasctl.specs import Task
+from nasctl.specs import Metric, Task
 
-__all__ = ["DATASETS", "Source", "prepare", "read"]
+__all__ = ["DATASETS", "Labelled", "Source", "labelled", "prepare", "read", "tell_empty", "tell_shared"]
 
 logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 READING = 1
 """Raised by hand whenever the same files would give other pairs or other tokens; prepared files are then made anew."""
@@ -147,6 +149,19 @@ def tell_empty(name: str, corpus: Corpus) -> None:
             logger.warning(told, name, empty, 2 * len(split), split.name)
 
 
+def tell_shared(spec: DatasetSpec, parts: Mapping[str, Part]) -> None:
+    """Warn of a user's own pairs that stand in train and in another split, drawn or from a file of its own.
+
+    Published splits are as they are; `nasctl data check --overlap` counts what they share.
+    """
+    if not DATASETS[spec.source].own:
+        return
+    keys = {split: {pair_key(pair) for pair in part.pairs} for split, part in parts.items()}
+    shared = {split: len(keys["train"] & others) for split, others in keys.items() if split != "train"}
+    if counts := ", ".join(f"{pairs} of {split}" for split, pairs in shared.items() if pairs):
+        logger.warning("%s: pairs that stand in train as well: %s", spec.name, counts)
+
+
 def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Corpus:
     """The corpus, built by the first process that comes and found by the others."""
     try:
@@ -155,8 +170,7 @@ def _made(spec: DatasetSpec, root: Path | None, cache: Path, index: Path) -> Cor
             if (known := _known(index, cache)) is not None:
                 return known
             parts = read(spec, root)
-            if DATASETS[spec.source].own:
-                _tell_drawn_twice(spec.name, parts)
+            tell_shared(spec, parts)
             built = _build(spec, parts)
             corpora.save(built, cache)
             write_atomically(index, json.dumps({"corpus": built.digest}))
@@ -220,24 +234,29 @@ def _check_rows(name: str, part: Part) -> None:
             )
 
 
-def _tell_drawn_twice(name: str, parts: Mapping[str, Part]) -> None:
-    """Warn of splits drawn from the training file that hold pairs which stand in train as well."""
-    train = {pair_key(pair) for pair in parts["train"].pairs}
-    drawn = {split: part for split, part in parts.items() if part.origin == parts["train"].origin and split != "train"}
-    shared = {split: len(train & {pair_key(pair) for pair in part.pairs}) for split, part in drawn.items()}
-    if counts := ", ".join(f"{pairs} of {split}" for split, pairs in shared.items() if pairs):
-        told = "%s: pairs drawn from %s stand in train as well: %s"
-        logger.warning(told, name, parts["train"].origin, counts)
+@dataclass(frozen=True, eq=False, slots=True)
+class Labelled:
+    """How the labels of a data set are read: `labels` by split, and the other three, are those of a `Corpus`."""
+
+    task: Task
+    classes: tuple[str, ...]
+    metric: Metric
+    labels: Mapping[str, Array]
 
 
-def _build(spec: DatasetSpec, parts: Mapping[str, Part]) -> Corpus:
+def labelled(spec: DatasetSpec, parts: Mapping[str, Part]) -> Labelled:
+    """The labels of what `read` gave. Raises UsageError for labels or a metric that cannot be, in any split."""
     task = DATASETS[spec.source].task or (task_of(parts, spec.name) if spec.task == "auto" else spec.task)
     metric = DEFAULT_METRIC[task] if spec.metric == "auto" else spec.metric
     if METRICS[metric].task != task:
         fitting = [name for name, row in METRICS.items() if row.task == task]
         raise UsageError(f"dataset.metric={metric} does not fit {task}", f"metrics of {task}: {', '.join(fitting)}")
     classes = classes_of(parts) if task == "classification" else ()
-    labels = {name: encode(name, part, task, classes) for name, part in parts.items()}
+    return Labelled(task, classes, metric, {name: encode(name, part, task, classes) for name, part in parts.items()})
+
+
+def _build(spec: DatasetSpec, parts: Mapping[str, Part]) -> Corpus:
+    known = labelled(spec, parts)
     texts = dict.fromkeys(text for part in parts.values() for pair in part.pairs for text in (pair.first, pair.second))
     words = dict(zip(texts, tokenise(texts), strict=True))
     for name, part in parts.items():
@@ -254,13 +273,13 @@ def _build(spec: DatasetSpec, parts: Mapping[str, Part]) -> Corpus:
             name,
             _sentences([coded[pair.first] for pair in part.pairs]),
             _sentences([coded[pair.second] for pair in part.pairs]),
-            labels[name],
+            known.labels[name],
             tuple(pair.id for pair in part.pairs),
         )
         for name, part in parts.items()
     }
-    name = corpora.corpus_digest(task, classes, metric, vocabulary, splits)
-    return Corpus(name, task, classes, metric, vocabulary, MappingProxyType(splits))
+    name = corpora.corpus_digest(known.task, known.classes, known.metric, vocabulary, splits)
+    return Corpus(name, known.task, known.classes, known.metric, vocabulary, MappingProxyType(splits))
 
 
 def _sentences(coded: Sequence[Sequence[int]]) -> Sentences:

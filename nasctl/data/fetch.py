@@ -64,11 +64,11 @@ def check(names: Sequence[str], root: Path) -> list[Finding]:
     return findings
 
 
-def fetch(names: Sequence[str], root: Path, *, progress: bool = False) -> list[Path]:
-    """Download what is missing of the data sets named; the paths of the files that are new.
+def fetch(names: Sequence[str], root: Path, *, progress: bool = False) -> Iterator[Path]:
+    """Download what is missing of the data sets named; the path of each new file, once it is there.
 
-    Each file appears whole and verified, or not at all. What is already there and right stays; what is there and wrong
-    is never overwritten.
+    Each file appears whole and verified, or not at all, and stays whatever becomes of the next. What is already there
+    and right stays; what is there and wrong is never overwritten.
 
     Raises UsageError for an unknown name, StateMismatchError for a file that is there and not the published one,
     MachineError if no address gives the file, if what comes is not it, or if there is no room for it.
@@ -80,20 +80,20 @@ def fetch(names: Sequence[str], root: Path, *, progress: bool = False) -> list[P
             raise StateMismatchError(f"{path} is not the published file: {wrong}", "move it away, then fetch again")
     missing = [(path, file) for path, file in missing if not path.exists()]
     if not missing:
-        return []
+        return
     try:
         root.mkdir(parents=True, exist_ok=True)
         _check_room(root, [file for _, file in missing])
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as scratch:
             for path, file in missing:
-                verified = _verified(file, Path(scratch), progress=progress)
+                verified = _verified(path, file, Path(scratch), progress=progress)
                 path.parent.mkdir(exist_ok=True)
                 os.replace(verified, path)
+                yield path
     except OSError as error:
         raise MachineError(
             f"cannot write below {root}: {error.strerror or error}", "another data.root=FOLDER"
         ) from error
-    return [path for path, _ in missing]
 
 
 def _published(name: str) -> Published:
@@ -112,8 +112,8 @@ def _check_room(root: Path, files: list[PublishedFile]) -> None:
         )
 
 
-def _verified(file: PublishedFile, scratch: Path, *, progress: bool) -> Path:
-    """The file, from the first address that gives the right one; `scratch` keeps archives for the next file."""
+def _verified(path: Path, file: PublishedFile, scratch: Path, *, progress: bool) -> Path:
+    """What shall be at `path`, from the first address that gives it; `scratch` keeps archives for the next file."""
     failures: list[str] = []
     for address in file.addresses:
         candidate = scratch / f"{len(failures)}-{file.name}"
@@ -128,8 +128,8 @@ def _verified(file: PublishedFile, scratch: Path, *, progress: bool) -> Path:
             failures.append(f"{address.url}: {error}")
         candidate.unlink(missing_ok=True)
     raise MachineError(
-        f"{file.name} could not be fetched: {'; '.join(failures)}",
-        "try later, or put the file there by hand; nothing was kept",
+        f"{path} could not be fetched, and nothing of it was kept: {'; '.join(failures)}",
+        "try later, or put the file there by hand",
     )
 
 

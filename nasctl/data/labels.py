@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from nasctl.data.pairs import Part
 from nasctl.errors import UsageError, nearest
 from nasctl.specs import Task
 
-__all__ = ["classes_of", "encode", "task_of"]
+__all__ = ["classes_of", "encode", "in_words", "task_of"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -91,6 +91,17 @@ def encode(name: str, part: Part, task: Task, classes: tuple[str, ...]) -> Array
             "a split needs at least two different labels; hidden test labels: leave that file out",
         )
     return labels
+
+
+def in_words(task: Task, classes: Sequence[str], labels: Iterable[Array]) -> str:
+    """How labels (of each split, as `encode` gives them) are read, for people, and what would read them otherwise."""
+    if task == "classification":
+        numbers = any(map(str.isdigit, "".join(classes)))  # "4,5" may be meant as a score, a word cannot
+        read, other = f"{len(classes)} classes", "regression" if numbers else ""
+    else:
+        each = list(labels)
+        read, other = f"scores from {min(map(min, each)):g} to {max(map(max, each)):g}", "classification"
+    return f"{read} (else dataset.task={other})" if other else read
 
 
 def _present(part: Part, row: int) -> str:

@@ -16,7 +16,8 @@ __all__ = ["read_mrpc", "read_sick", "read_stsb"]
 SICK_DEV_FRACTION, SICK_SPLIT_SEED = 0.1, 0
 """MacLaughlin et al. 2020, footnote 10."""
 
-WRONG_FILE = "the file is not the published one; `nasctl data check` compares it, `nasctl data fetch` brings another"
+WRONG_FILE = "not the published file; `nasctl data check {0}` compares it, `nasctl data fetch {0}` brings another"
+"""A hint; its place is the name of the data set."""
 
 
 def read_mrpc(folder: Path) -> dict[str, Part]:
@@ -30,7 +31,7 @@ def read_mrpc(folder: Path) -> dict[str, Part]:
     is_dev = [pair.id in dev_ids for pair in train.pairs]
     if sum(is_dev) != len(dev_ids):
         message = f"{folder / 'dev_ids.tsv'}: of its {len(dev_ids)} pairs, {sum(is_dev)} are in {train.origin}"
-        raise UsageError(message, WRONG_FILE)
+        raise UsageError(message, WRONG_FILE.format("mrpc"))
     return {
         "train": train.rows([row for row, held_out in enumerate(is_dev) if not held_out]),
         "dev": train.rows([row for row, held_out in enumerate(is_dev) if held_out]),
@@ -82,14 +83,15 @@ def _part(
 def _rows(folder: Path, published: Published, name: str, widths: tuple[int, ...]) -> Iterator[tuple[int, list[str]]]:
     """The fields of each row with its line: split at tabs and nowhere else, since sentences begin with quote marks."""
     path, file, found = find(folder, name), published.file(name), 0
+    wrong = WRONG_FILE.format(published.folder)
     for line, text in read_lines(path):
         fields = text.split("\t")
         if line == 1 and file.header and fields[0] == file.header:
             continue
         if len(fields) not in widths:
             wanted = " or ".join(map(str, widths))
-            raise UsageError(f"{path}, line {line}: {len(fields)} fields, expected {wanted}", WRONG_FILE)
+            raise UsageError(f"{path}, line {line}: {len(fields)} fields, expected {wanted}", wrong)
         found += 1
         yield line, fields
     if found != file.rows:
-        raise UsageError(f"{path} has {found} rows, expected {file.rows}", WRONG_FILE)
+        raise UsageError(f"{path} has {found} rows, expected {file.rows}", wrong)

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def read_table(spec: DatasetSpec) -> dict[str, Part]:
     files, columns = table_files(spec), spec.columns
     if columns is None:
         raise UsageError("dataset.source=table needs dataset.columns", "say first, second and label (and id, or null)")
+    _check_roles(columns)
     parts = {split: _part(path, columns) for split, path in files.items()}
     total = len(parts["train"].pairs)
     for split, fraction in (("test", spec.test_fraction), ("dev", spec.dev_fraction)):
@@ -68,6 +70,16 @@ def read_table(spec: DatasetSpec) -> dict[str, Part]:
     if "dev" not in parts:
         raise UsageError("there is no dev data to choose by", "say dataset.dev=FILE or dataset.dev_fraction=0.1")
     return {split: parts[split] for split in ("train", "dev", "test") if split in parts}
+
+
+def _check_roles(columns: Columns) -> None:
+    """Raises UsageError for a column that is to be two of sentences and label; ids may be any."""
+    for one, other in combinations(("first", "second", "label"), 2):
+        if getattr(columns, one) == getattr(columns, other):
+            raise UsageError(
+                f"dataset.columns.{one} and dataset.columns.{other} are the same column {getattr(columns, one)!r}",
+                f"dataset.columns.{other}=NAME, of another column",
+            )
 
 
 def _draw(train: Part, split: str, held_out: int, seed: int) -> dict[str, Part]:
@@ -89,6 +101,8 @@ def _part(path: Path, columns: Columns) -> Part:
     if columns.id is not None:
         roles["id"] = columns.id
     rows = list(FORMATS[path.suffix.lower()](path, roles))
+    if not rows:
+        raise UsageError(f"{path} has no rows", "a pair in each, below a header in CSV and TSV")
     pairs = (
         Pair(fields[3] if columns.id is not None else str(number), fields[0], fields[1], fields[2])
         for number, (_, fields) in enumerate(rows, 1)
@@ -181,7 +195,9 @@ def _pick(path: Path, line: int, fields: list[str], places: list[int], width: in
 
 
 def _missing(where: str, role: str, column: str, there: Sequence[str] | Mapping[str, Any]) -> UsageError:
-    return UsageError(f"{where}: no column {column!r} (dataset.columns.{role})", nearest(column, there))
+    """The mistake of a column that is not there; names that begin or end with a blank are quoted, to show it."""
+    names = [name if name == name.strip() else repr(name) for name in there]
+    return UsageError(f"{where}: no column {column!r} (dataset.columns.{role})", nearest(column, names))
 
 
 def _text(path: Path, line: int, role: str, value: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +21,18 @@ TIMEOUT_SECONDS = 30.0
 """Without a byte from the server."""
 
 
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Which encoding a byte order mark says, the longer first: that of UTF-32 (little-endian) begins with one of UTF-16.
+
+Text without one that is not UTF-8 is mostly Windows-1252, in which some bytes are nothing: a wrong guess fails.
+"""
+
+
 def data_root(root: Path | None) -> Path:
     """The folder of data sets: the one given, else that of the environment.
 
@@ -30,7 +44,8 @@ def data_root(root: Path | None) -> Path:
         return path_of(os.environ[ENVIRONMENT])
     raise MachineError(
         "no folder of data sets is known",
-        f"say data.root=FOLDER or set {ENVIRONMENT}; `nasctl data fetch` fills such a folder; dataset=demo needs none",
+        f"say data.root=FOLDER or set {ENVIRONMENT}; `nasctl data fetch NAME data.root=FOLDER` fills such a folder; "
+        "dataset=demo needs none",
     )
 
 
@@ -72,9 +87,10 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "cp1252")
         raise UsageError(
             f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8",
-            f"convert it first, for example: iconv -f latin1 -t utf-8 {path.name}",
+            f"convert it first, for example: {shlex.join(['iconv', '-f', encoding, '-t', 'utf-8', str(path)])}",
         ) from error
 
 

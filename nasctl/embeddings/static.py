@@ -44,8 +44,7 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
     Raises UsageError for a setting that the source does not read, and for a file that is not there or not in GloVe's
     format.
     """
-    _check_fields(spec)
-    file = _vectors_file(spec, root) if spec.source == "glove" else None
+    file = source_file(spec, root)
     stat = file.stat() if file else None
     asked = digest(
         {
@@ -69,7 +68,11 @@ def prepare(spec: StaticSpec, corpus: Corpus, root: Path | None, cache: Path) ->
     return vectors
 
 
-def _check_fields(spec: StaticSpec) -> None:
+def source_file(spec: StaticSpec, root: Path | None) -> Path | None:
+    """The file that the vectors are read from; None where they are derived from the training text.
+
+    Raises UsageError for a setting that the source does not read, and for a file that is not there.
+    """
     for field, unread in UNREAD[spec.source].items():
         if (value := getattr(spec, field)) != unread:
             (reader,) = (name for name, fields in UNREAD.items() if field not in fields)
@@ -77,6 +80,7 @@ def _check_fields(spec: StaticSpec) -> None:
                 f"embedding.{field}={value} means nothing for embedding.source={spec.source}",
                 f"embedding.source={reader} reads it",
             )
+    return _vectors_file(spec, root) if spec.source == "glove" else None
 
 
 def _draw(matrix: Matrix, unknown: Mapping[int, str], deviation: float) -> None:

@@ -7,7 +7,7 @@ be known before a run ends here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -21,7 +21,7 @@ from nasctl.embeddings.vectors import Vectors
 from nasctl.errors import UsageError
 from nasctl.experiments.pools import Cells
 from nasctl.models import MODELS
-from nasctl.sources import ContextualSpec, DatasetSpec, EmbeddingSpec
+from nasctl.sources import ContextualSpec, DatasetSpec, EmbeddingSpec, StaticSpec
 from nasctl.specs import (
     RESULT_VERSION,
     EmbeddingRef,
@@ -72,11 +72,11 @@ def resolve(
 
     Raises UsageError where the parts do not fit together, and whatever reading the files raises.
     """
-    row = MODELS[model.name]
+    _check_source(embedding, data_root)
     corpus = datasets.prepare(dataset, data_root, cache)
+    hidden, training = _trained(asked, model, corpus.task, dataset.name, seed)
     reference, embedded, origin = embed(embedding, dataset, corpus, data_root, cache)
     datasets.tell_empty(dataset.name, embedded.corpus(corpus) if isinstance(embedded, Features) else corpus)
-    hidden = one_each("training.hidden", asked.hidden, row.layers)
     run = RunSpec(
         kind="run",
         data=corpus.digest,
@@ -84,13 +84,7 @@ def resolve(
         embedding=reference,
         model=model,
         layers=tuple(LayerSpec(cell, width) for cell, width in zip(cells.spelled, hidden, strict=True)),
-        training=TrainingSpec(
-            **{field.name: getattr(asked, field.name) for field in fields(asked) if field.name in _PLAIN},
-            loss=fitting_loss(asked.loss, corpus.task, dataset.name),
-            dropout=one_each("training.dropout", asked.dropout, row.places),
-            variational_dropout=one_each("training.variational_dropout", asked.variational_dropout, row.layers),
-            seed=seed,
-        ),
+        training=training,
         precision="fp32",
         result_version=RESULT_VERSION,
     )
@@ -113,6 +107,56 @@ def resolve(
     if cells.pool is not None:
         labels["pool"] = cells.digest
     return Resolved(run, corpus, embedded, labels, datasets.DATASETS[dataset.source].own)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a run before anything is prepared: how many pairs each split has, what their labels are for."""
+
+    pairs: Mapping[str, int]
+    task: Task
+
+
+def outline(
+    *,
+    dataset: DatasetSpec,
+    embedding: EmbeddingSpec,
+    model: ModelSpec,
+    asked: Hyperparameters,
+    seed: int,
+    data_root: Path | None,
+) -> Outline:
+    """What `resolve` would prepare, read but not tokenised; nothing is written.
+
+    Raises what `resolve` raises, but for what only tokens, vectors or features show.
+    """
+    _check_source(embedding, data_root)
+    parts = datasets.read(dataset, data_root)
+    task = datasets.labelled(dataset, parts).task
+    _trained(asked, model, task, dataset.name, seed)
+    return Outline({name: len(part.pairs) for name, part in parts.items()}, task)
+
+
+def _check_source(embedding: EmbeddingSpec, data_root: Path | None) -> None:
+    """Raises UsageError if the file of word vectors is not there. Of an encoder all is known when it is loaded."""
+    if isinstance(embedding, StaticSpec):
+        static.source_file(embedding, data_root)
+
+
+def _trained(
+    asked: Hyperparameters, model: ModelSpec, task: Task, dataset: str, seed: int
+) -> tuple[tuple[int, ...], TrainingSpec]:
+    """The widths of the model's layers, and how it is trained. Raises UsageError for what fits not model or task."""
+    row = MODELS[model.name]
+    hidden = one_each("training.hidden", asked.hidden, row.layers)
+    training = TrainingSpec(
+        **{field.name: getattr(asked, field.name) for field in fields(asked) if field.name in _PLAIN},
+        loss=fitting_loss(asked.loss, task, dataset),
+        dropout=one_each("training.dropout", asked.dropout, row.places),
+        variational_dropout=one_each("training.variational_dropout", asked.variational_dropout, row.layers),
+        seed=seed,
+    )
+    return hidden, training
 
 
 def embed(

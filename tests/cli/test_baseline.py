@@ -63,7 +63,7 @@ def test_a_study_runs_to_its_end_and_is_reported(nasctl, store):
     assert study.tags["nasctl.sweep"] == "demo"
     assert (
         study.tags["nasctl.changed"]
-        == "embedding.width=8 study.space.batch_size=null training.batch_size=8 training.epochs=2"
+        == "embedding.width=8 sampler.name=random study.space.batch_size=null training.batch_size=8 training.epochs=2"
     )
     assert len(list(tracker.runs("trial"))) == 2
 

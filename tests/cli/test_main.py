@@ -111,6 +111,11 @@ def test_line_breaks_in_a_message_do_not_break_the_line(nasctl, failing):
     assert nasctl("fail").stderr == "nasctl: one two; three\n"
 
 
+def test_a_full_stop_goes_and_three_dots_stay(nasctl, failing):
+    failing(UsageError("dataset.train is needed.", "give dataset.train=..."))
+    assert nasctl("fail").stderr == "nasctl: dataset.train is needed; give dataset.train=...\n"
+
+
 def test_a_file_that_cannot_be_written_is_one_line_and_code_4(nasctl, failing):
     failing(PermissionError(errno.EACCES, "Permission denied", "/there/table.csv"))
     result = nasctl("fail")

@@ -208,8 +208,8 @@ def test_a_spec_that_cannot_be_is_refused_before_anything_is_written(table, spec
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b,label\n", r"the dev split \(dev.csv\) has no pair"),
-        ("", r"the dev split \(dev.csv\) has no pair"),
+        ("a,b,label\n", "^dev.csv has no rows$"),
+        ("", "^dev.csv has no rows$"),
         ("a,b,label\nx,y,no\nx,z,no\n", r"all 2 labels of the dev split \(dev.csv\) are 'no'"),
         ("a,b,label\nx,y,no\nx,z,on\n", r"dev.csv, line 3: no training pair has the class 'on'"),
     ],
@@ -232,7 +232,7 @@ def test_published_files_are_found_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("NASCTL_DATA", raising=False)
     with pytest.raises(MachineError, match="no folder of data sets is known") as caught:
         prepare(SICK, None, tmp_path / "cache")
-    assert "NASCTL_DATA" in caught.value.hint
+    assert "set NASCTL_DATA; `nasctl data fetch NAME data.root=FOLDER` fills" in caught.value.hint
     monkeypatch.setenv("NASCTL_DATA", str(tmp_path / "named"))
     with pytest.raises(MachineError, match=r"named/sick/SICK_train.txt is not there"):
         prepare(SICK, None, tmp_path / "cache")
@@ -257,14 +257,21 @@ def test_drawn_pairs_that_train_has_too_are_told(table, caplog):
     (table / "train.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
     spec = replace(TABLE, name="tickets", dev=None, dev_fraction=0.3, test_fraction=0.3)
     prepare(spec, None, table / "cache")
-    (told,) = [record.message for record in caplog.records if "drawn" in record.message]
-    assert told == "tickets: pairs drawn from train.csv stand in train as well: 1 of dev, 1 of test"
+    (told,) = [record.message for record in caplog.records if "stand in train" in record.message]
+    assert told == "tickets: pairs that stand in train as well: 1 of dev, 1 of test"
 
 
-def test_pairs_that_are_not_drawn_or_not_shared_are_not_told(table, caplog):
+def test_files_that_share_pairs_with_train_are_told(table, caplog):
+    """A copy of the training file, and a file of which one pair is known but for case and order."""
     (table / "train.csv").write_text("a,b,label\nx,y,yes\nz,y,no\n")
-    (table / "dev.csv").write_text("a,b,label\nx,y,yes\nz,y,no\n")
-    prepare(TABLE, None, table / "cache")
+    (table / "test.csv").write_text("a,b,label\nx,y,yes\nz,y,no\n")
+    (table / "dev.csv").write_text("a,b,label\nY,x.,yes\nv,w,no\n")
+    prepare(replace(TABLE, test="test.csv"), None, table / "cache")
+    (told,) = [record.message for record in caplog.records if "stand in train" in record.message]
+    assert told == "own: pairs that stand in train as well: 1 of dev, 2 of test"
+
+
+def test_where_no_pair_is_shared_nothing_is_told(table, caplog):
     (table / "train.csv").write_text("a,b,label\n" + "".join(f"w{n},y,{'no' if n % 2 else 'yes'}\n" for n in range(40)))
     prepare(replace(TABLE, dev=None, dev_fraction=0.5), None, table / "cache")
     assert "stand in train" not in caplog.text

@@ -16,7 +16,7 @@ import pytest
 
 from nasctl.data import fetch as fetching
 from nasctl.data.archives import extract_member
-from nasctl.data.fetch import check, fetch
+from nasctl.data.fetch import check
 from nasctl.data.official import read_sick
 from nasctl.data.published import PUBLISHED, Address, Published, PublishedFile, rows_sha256
 from nasctl.errors import MachineError, StateMismatchError, UsageError
@@ -71,6 +71,10 @@ def publish(monkeypatch):
         monkeypatch.setattr(fetching, "PUBLISHED", {"made-up": Published("folder", "Made up", "none", (file,))})
 
     return one
+
+
+def fetch(names, root, **flags):
+    return list(fetching.fetch(names, root, **flags))
 
 
 def tree(root):
@@ -158,7 +162,7 @@ def test_a_passing_failure_is_tried_again(server, publish, tmp_path):
 def test_a_body_that_is_always_short_is_a_failure_and_leaves_nothing(server, publish, tmp_path):
     server.serve("rows", (200, ROWS[:5], len(ROWS)))
     publish(Address(server.url("rows")))
-    with pytest.raises(MachineError, match=r"rows.tsv could not be fetched: .* in 4 attempts"):
+    with pytest.raises(MachineError, match=r"rows.tsv could not be fetched, .* in 4 attempts"):
         fetch(["made-up"], tmp_path)
     assert server.asked["/rows"] == 4
     assert tree(tmp_path) == []
@@ -178,7 +182,26 @@ def test_no_server_at_all_is_a_failure_of_the_machine(publish, tmp_path, monkeyp
     publish(Address("http://127.0.0.1:9/rows"))
     with pytest.raises(MachineError, match=r"http://127.0.0.1:9/rows: no usable answer") as caught:
         fetch(["made-up"], tmp_path)
-    assert "nothing was kept" in caught.value.hint
+    assert "rows.tsv could not be fetched, and nothing of it was kept: " in str(caught.value)
+
+
+def test_what_came_before_a_failure_is_kept_and_told(server, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from nasctl.cli.main import main
+
+    server.serve("here", ROWS)
+    known = {
+        name: Published(
+            name, name, "none", (PublishedFile("rows.tsv", 2, SHA256, 10_000, (Address(server.url(name)),)),)
+        )
+        for name in ("here", "gone")
+    }
+    monkeypatch.setattr(fetching, "PUBLISHED", known)
+    result = CliRunner().invoke(main, ["data", "fetch", "here", "gone", f"data.root={tmp_path}"])
+    assert (result.exit_code, result.stdout) == (4, f"{tmp_path}/here/rows.tsv\n")
+    assert f"{tmp_path}/gone/rows.tsv could not be fetched" in result.stderr
+    assert tree(tmp_path) == ["here", "here/rows.tsv"]
 
 
 def test_a_server_that_never_ends_is_stopped(server, publish, tmp_path):

@@ -66,7 +66,7 @@ def test_another_number_of_rows_is_refused(tmp_path):
     write_sick(tmp_path, train=4499)
     with pytest.raises(UsageError, match=r"SICK_train.txt has 4499 rows, expected 4500") as caught:
         read_sick(tmp_path)
-    assert "data check" in caught.value.hint
+    assert "`nasctl data check sick` compares it, `nasctl data fetch sick` brings another" in caught.value.hint
 
 
 def test_a_row_of_another_width_is_refused(tmp_path):

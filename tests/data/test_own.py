@@ -94,6 +94,13 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(table):
     assert "left" in caught.value.hint
 
 
+def test_names_with_blanks_are_quoted_in_a_hint(tmp_path):
+    (tmp_path / "t.csv").write_text("left, right, score\na,b,1\n")
+    with pytest.raises(UsageError, match=r"t.csv: no column 'right' \(dataset.columns.second\)") as caught:
+        read_table(spec(tmp_path / "t.csv"))
+    assert caught.value.hint == "did you mean ' right'? known: ' right', ' score', left"
+
+
 def test_ids_come_from_their_column(table):
     parts = read_table(spec(table, columns=Columns(first="left", second="right", label="score", id="right")))
     assert {pair.id for part in parts.values() for pair in part.pairs} == {row[1] for row in ROWS}
@@ -164,6 +171,10 @@ HEADER = "left,right,score\n"
         ("t.csv", "left,right,left,score\na,b,c,1\n", r"2 columns called 'left'"),
         ("t.csv", "left;right;score\na;b;1\n", r"no column 'left'"),
         ("t.csv", (HEADER + "a,b,1\ncaf\u00e9,b,2\n").encode("latin-1"), r"t.csv, line 3: byte 0xe9 is not UTF-8"),
+        ("t.csv", "", "t.csv has no rows"),
+        ("t.tsv", "left\tright\tscore\n", "t.tsv has no rows"),
+        ("t.jsonl", "\n", "t.jsonl has no rows"),
+        ("t.tsv", "left\tright\tscore\na\tb\t1\n".encode("utf-16"), r"t.tsv, line 1: byte 0xff is not UTF-8"),
         ("t.tsv", "left\tright\tscore\na\tb\tc\t1\n", r"t.tsv, line 2: 4 fields, but the header has 3"),
         ("t.jsonl", '{"left": "a", "right": "b", "score": 1}\n{"left": }\n', r"t.jsonl, line 2: not JSON"),
         ("t.jsonl", "[1]\n", r"t.jsonl, line 1: not a JSON object"),
@@ -183,6 +194,23 @@ def test_what_cannot_be_read_is_named_with_its_line(tmp_path, name, content, mes
     with pytest.raises(UsageError, match=message) as caught:
         read_table(spec(path))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "cp1252"])
+def test_the_command_that_a_hint_gives_brings_the_text_back(tmp_path, encoding):
+    """Excel writes "Unicode text" in UTF-16 and plain CSV in Windows-1252, which has a euro and quotes of its own."""
+    import shlex
+    import subprocess
+
+    text = HEADER + "caf\u00e9,\u201ca\u201d,1\n5 \u20ac,b,2\n"
+    path = tmp_path / "my table.csv"
+    mark = "\ufeff" if encoding.startswith("utf-16") else ""
+    path.write_bytes((mark + text).encode(encoding))
+    with pytest.raises(UsageError, match="is not UTF-8") as caught:
+        read_table(spec(path))
+    command = shlex.split(caught.value.hint.partition("for example: ")[2])
+    converted = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout
+    assert converted.decode("utf-8-sig") == text
 
 
 def test_a_character_of_two_halves_is_whole(tmp_path):
@@ -227,6 +255,14 @@ def test_one_file_is_not_two_splits(tmp_path):
     [
         ({"train": None}, "needs a training file"),
         ({"columns": None}, "needs dataset.columns"),
+        (
+            {"columns": Columns(first="left", second="left", label="score", id=None)},
+            "dataset.columns.first and dataset.columns.second are the same column 'left'",
+        ),
+        (
+            {"columns": Columns(first="left", second="right", label="right", id=None)},
+            "dataset.columns.second and dataset.columns.label are the same column 'right'",
+        ),
         ({"dev_fraction": 0.0}, "no dev data"),
         ({"dev_fraction": 0.9}, "2 rows left to draw from; dataset.dev_fraction takes 2"),
     ],
