@@ -78,8 +78,8 @@ def test_a_command_is_told_for_the_folder_in_which_it_will_be_typed(tmp_path, mo
     (tmp_path / "begun").mkdir()
     monkeypatch.chdir(tmp_path)
     with click.Context(click.Command("resume")), working_in(tmp_path / "begun"):
-        found = stores("store.url='sqlite:///work/my.db?timeout=5'")
-        assert found.studies == f"sqlite:///{tmp_path}/begun/work/my.db?timeout=5"
+        found = stores("store.url='sqlite:///dbs/my.db?timeout=5'")
+        assert found.studies == f"sqlite:///{tmp_path}/begun/dbs/my.db?timeout=5"
         told = f"nasctl ui store.root={tmp_path}/begun/runs"
         assert stores().typed("nasctl", "ui") == told
         with working_in(tmp_path):
