@@ -158,16 +158,16 @@ def _show_splits(settings: Settings, *, overlap: bool, as_json: bool) -> None:
 
     Raises UsageError for labels or a metric that no command accepts.
     """
-    from nasctl.data.datasets import labelled, read, tell_shared  # noqa: PLC0415 - --help need not pay for it
-    from nasctl.data.labels import in_words  # noqa: PLC0415 - as above
+    from nasctl.data.datasets import DATASETS, labelled, read, tell_shared  # noqa: PLC0415 - --help need not pay for it
+    from nasctl.data.labels import in_words, otherwise  # noqa: PLC0415 - as above
 
     name, parts = settings.dataset.name, read(settings.dataset, _root(settings))
     known = labelled(settings.dataset, parts)
-    if not overlap:
-        tell_shared(settings.dataset, parts)
     if overlap:
         _show_shared({name: parts}, as_json=as_json)
-    elif as_json:
+        return
+    tell_shared(settings.dataset, parts)
+    if as_json:
         facts = {"dataset": name, "task": known.task, "classes": known.classes, "metric": known.metric}
         counts = {split: len(part.pairs) for split, part in parts.items()}
         click.echo(json.dumps(facts | counts, ensure_ascii=False))
@@ -175,7 +175,8 @@ def _show_splits(settings: Settings, *, overlap: bool, as_json: bool) -> None:
         rows = [(split, len(part.pairs), part.origin) for split, part in parts.items()]
         click.echo(columns(("SPLIT", "PAIRS", "FROM"), rows, right=("PAIRS",)))
         words = in_words(known.task, known.classes, known.labels.values())
-        click.echo(f"\n{name}: labels read as {words}, judged by {known.metric}")
+        other = otherwise(known.task, known.classes) if DATASETS[settings.dataset.source].own else ""
+        click.echo(f"\n{name}: labels read as {words}{other}, judged by {known.metric}")
 
 
 def _show_overlaps(every: list[Settings], *, as_json: bool) -> None:

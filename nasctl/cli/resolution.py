@@ -7,7 +7,7 @@ from pathlib import Path
 from nasctl.cli.stores import Stores, stores_of
 from nasctl.cli.text import counted, size
 from nasctl.config.settings import Settings
-from nasctl.data.labels import in_words
+from nasctl.data.labels import in_words, otherwise
 from nasctl.data.sources import data_root
 from nasctl.embeddings.features import Features
 from nasctl.errors import MachineError
@@ -63,7 +63,7 @@ def _labels_told(found: Resolved) -> str:
         return ""
     corpus = found.corpus
     read = in_words(corpus.task, corpus.classes, [split.labels for split in corpus.splits.values()])
-    return f"{found.labels['dataset']}: labels read as {read}\n"
+    return f"{found.labels['dataset']}: labels read as {read}{otherwise(corpus.task, corpus.classes)}\n"
 
 
 def _embedding_told(found: Resolved) -> str:

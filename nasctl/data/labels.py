@@ -15,7 +15,7 @@ from nasctl.data.pairs import Part
 from nasctl.errors import UsageError, nearest
 from nasctl.specs import Task
 
-__all__ = ["classes_of", "encode", "in_words", "task_of"]
+__all__ = ["classes_of", "encode", "in_words", "otherwise", "task_of"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -94,14 +94,19 @@ def encode(name: str, part: Part, task: Task, classes: tuple[str, ...]) -> Array
 
 
 def in_words(task: Task, classes: Sequence[str], labels: Iterable[Array]) -> str:
-    """How labels (of each split, as `encode` gives them) are read, for people, and what would read them otherwise."""
+    """How labels (of each split, as `encode` gives them) are read, for people."""
     if task == "classification":
-        numbers = any(map(str.isdigit, "".join(classes)))  # "4,5" may be meant as a score, a word cannot
-        read, other = f"{len(classes)} classes", "regression" if numbers else ""
-    else:
-        each = list(labels)
-        read, other = f"scores from {min(map(min, each)):g} to {max(map(max, each)):g}", "classification"
-    return f"{read} (else dataset.task={other})" if other else read
+        return f"{len(classes)} classes"
+    each = list(labels)
+    return f"scores from {min(map(min, each)):g} to {max(map(max, each)):g}"
+
+
+def otherwise(task: Task, classes: Sequence[str]) -> str:
+    """What would read a user's own labels as the other task, in brackets; "" for words, which are no scores."""
+    if task == "regression":
+        return " (else dataset.task=classification)"
+    numbers = any(map(str.isdigit, "".join(classes)))  # "4,5" may be meant as a score, a word cannot
+    return " (else dataset.task=regression)" if numbers else ""
 
 
 def _present(part: Part, row: int) -> str:

@@ -148,6 +148,11 @@ def test_check_tells_how_labels_are_read(nasctl, tmp_path, labels, overrides, to
     assert f"tickets: {told}" in result.stdout
 
 
+def test_of_pairs_that_are_not_ones_own_there_is_one_reading(nasctl):
+    told = nasctl("data", "check", "dataset=demo-sick").stdout.splitlines()[-1]
+    assert told == "demo-sick: labels read as scores from 1.2 to 5, judged by pearson"
+
+
 def test_check_takes_groups_of_ones_own(nasctl, tmp_path):
     (tmp_path / "conf" / "dataset").mkdir(parents=True)
     (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(
